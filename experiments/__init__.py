@@ -1,0 +1,1 @@
+"""The verbs: one absl program a file, only wiring."""

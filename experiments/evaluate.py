@@ -1,0 +1,52 @@
+"""Scores text files, or a split of a run's own data, with a trained model: loss, perplexity, bits per byte.
+
+    ./run.sh evaluate --run=runs/x --path="notes/*.txt"
+    ./run.sh evaluate --run=runs/x --split=test
+"""
+
+import json
+import sys
+import tempfile
+
+from absl import flags
+
+from lmlab.utils import cli, environment
+from lmlab.utils.errors import UserError
+
+RUN = flags.DEFINE_string("run", None, "A run folder.", required=True)
+PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path); empty: a split of the run's own data.")
+SPLIT = flags.DEFINE_string("split", "validation", "The split, where no path is given.")
+FIELD = flags.DEFINE_string("field", "text", "The column of .csv or .jsonl files that holds the text.")
+STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the newest.")
+BATCH = flags.DEFINE_integer("batch", 16, "Rows at once.")
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
+
+
+def main():
+    """Scores every token of the text once, exactly, and prints the result."""
+    from lmlab import run
+    from lmlab.data import corpus, store
+    from lmlab.eval import baselines, perplexity
+    environment.set_up_jax()
+    if BATCH.value < 1:
+        raise UserError(f"--batch={BATCH.value} must be at least 1")
+    lm = run.load(RUN.value, STEP.value)
+    objective = run.build_objective(lm.config, lm.tokenizer.vocab_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        if PATH.value:
+            text = corpus.whole(PATH.value, field=FIELD.value)
+            data = run.Data(text, lm.tokenizer, store.prepare(text, lm.tokenizer, scratch + "/tokens"))
+            split, documents = data.split("train"), text.documents("train")
+        else:
+            data = run.prepare(lm.config, lm.tokenizer)
+            split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
+        score = perplexity.evaluator(lm.model, objective, run.eval_batches(lm.config, split, BATCH.value), split.meta)
+        scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"],
+                                     "step": lm.step, **baselines.lzma_bits_per_byte([], documents)}
+    del scores["lzma_primed_bits_per_byte"]  # nothing primed it
+    print(json.dumps(scores) if JSON.value else
+          "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,50 @@
+"""Continues a prompt with a trained model, streaming to the terminal.
+
+    ./run.sh generate --run=runs/x --prompt="ROMEO:" --max_new_tokens=200 --temperature=0.8
+"""
+
+
+from absl import flags
+
+from lmlab.utils import cli, environment
+
+RUN = flags.DEFINE_string("run", None, "A run folder.", required=True)
+PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue (again for more rows); empty: a new document. "
+                                   r"Escapes such as \n are understood.")
+STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the newest.")
+MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 200, "The most tokens to make.")
+TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0: the most likely text; 1: the model's own distribution.")
+TOP_K = flags.DEFINE_integer("top_k", 0, "Draw among the k most likely tokens; 0: all.")
+TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw among the fewest tokens that hold this probability; 1: all.")
+MIN_P = flags.DEFINE_float("min_p", 0.0, "Draw among tokens at least so likely, relative to the first; 0: all.")
+PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1: tokens seen before become less likely.")
+STOP = flags.DEFINE_multi_string("stop", [], "A string that ends the text (again for more).")
+SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
+
+
+def main():
+    """Loads the run and prints prompt and continuation, row by row."""
+    import lmlab
+    environment.set_up_jax()
+    lm = lmlab.load(RUN.value, STEP.value)
+    prompts = [_unescape(p) for p in PROMPT.value]
+    live = len(prompts) == 1
+    show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
+    if live:
+        show(prompts[0])
+    texts = lmlab.generate(
+        lm, prompts, max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
+        top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, seed=SEED.value,
+        stop=[_unescape(s) for s in STOP.value], on_text=(lambda _, text: show(text)) if live else None)
+    if not live:
+        show("\n---\n".join(prompt + text for prompt, text in zip(prompts, texts, strict=True)))
+    show("\n")
+
+
+def _unescape(text):
+    r"""\n, \t and \\ as in Python; all else as it is."""
+    return text.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t").replace("\0", "\\")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,147 @@
+"""Strict configs: every section is the keyword arguments of one function, whose signature is the schema.
+
+A config is an `ml_collections.ConfigDict` of sections (data, tokenizer, model, ...). `complete` fills a section with
+the function's defaults, so that every field can be set by a flag; `check` refuses a key that the function does not
+take, and a value of another type, by name. Nothing here touches a device.
+"""
+
+import inspect
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils.files import write_text
+
+# What a resumed run may change: how long, how it is watched, saved and laid out on devices. All else would make
+# another experiment under the same name.
+MAY_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.keep", "train.keep_every", "train.parallel",
+              "evals.", "mesh.", "model.unroll", "model.remat", "model.attention")
+
+
+def parse_arg(arg, presets):
+    """Splits a config argument "preset,section.key=value,..." into (preset, {"section.key": "value"}).
+
+    Raises:
+      UserError: where the first word is no preset, or a later one is no assignment.
+    """
+    preset, *words = (arg or next(iter(presets))).split(",")
+    if preset not in presets:
+        raise UserError(f"config argument {preset!r} is no preset{did_you_mean(preset, presets)}; "
+                        f"one of {', '.join(presets)}")
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"config argument {word!r} is no assignment; write it as section.key=value")
+    return preset, dict(word.split("=", 1) for word in words)
+
+
+def defaults(function) -> dict:
+    """The keyword arguments that a config may set: name -> default, from the signature (a dataclass's fields too).
+
+    Only plain values count (bool, int, float, str): what has no default, or a default of another kind, is handed in by
+    the program and not by a config.
+    """
+    return {p.name: p.default for p in inspect.signature(function).parameters.values()
+            if isinstance(p.default, (bool, int, float, str))}
+
+
+def complete(config: ConfigDict, sections: dict) -> ConfigDict:
+    """Adds to each section what its function's defaults say and the config does not; returns the config, locked.
+
+    Args:
+      config: what the experiment sets. sections: name -> the function that takes the section, or None for a section
+        that is a plain value.
+    """
+    check(config, sections)
+    for name, function in sections.items():
+        filled = {**defaults(function), **config.get(name, {})}
+        config[name] = ConfigDict(filled)
+    return config.lock()
+
+
+def check(config: ConfigDict, sections: dict):
+    """Raises a UserError for the first section, key or type that no function takes."""
+    for name in config:
+        if name not in sections and name not in ("seed", "init_from"):
+            raise UserError(f"config.{name} is no section{did_you_mean(name, [*sections, 'seed', 'init_from'])}")
+    for name, function in sections.items():
+        known = defaults(function)
+        for key, value in config.get(name, {}).items():
+            if key == "name":
+                continue
+            if key not in known:
+                raise UserError(f"config.{name}.{key} does not exist{did_you_mean(key, known)}")
+            if not _fits(value, known[key]):
+                raise UserError(f"config.{name}.{key}={value!r} must be of type {type(known[key]).__name__}")
+
+
+def _fits(value, default):
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def override(config: ConfigDict, assignments: dict) -> ConfigDict:
+    """Sets {"section.key": "text"} in a completed config, each text read as the type of the field it replaces."""
+    for path, text in assignments.items():
+        section, _, key = path.rpartition(".")
+        known = flat(config)
+        if path not in known:
+            raise UserError(f"config.{path} does not exist{did_you_mean(path, known)}")
+        with config.unlocked():
+            (config[section] if section else config)[key] = parse_value(path, text, known[path])
+    return config
+
+
+def parse_value(path, text, like):
+    """Reads `text` as a value of the type of `like`; a UserError names the field where it is none."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return type(like)(text)
+    except (KeyError, ValueError):
+        raise UserError(f"config.{path}={text!r} must be of type {type(like).__name__}") from None
+
+
+def flat(config) -> dict:
+    """{"section.key": value} of a ConfigDict or nested dict."""
+    out = {}
+    for key, value in config.items():
+        if isinstance(value, (dict, ConfigDict)):
+            out.update({f"{key}.{k}": v for k, v in flat(value).items()})
+        else:
+            out[key] = value
+    return out
+
+
+def save(config: ConfigDict, path: Path):
+    """Writes the resolved config as JSON, atomically."""
+    write_text(path, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
+
+
+def load(path: Path) -> ConfigDict:
+    """Reads a config that `save` wrote; a UserError where the file is missing or is no JSON object."""
+    try:
+        return ConfigDict(json.loads(Path(path).read_text())).lock()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {Path(path).parent} is no run folder") from None
+    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as e:
+        raise UserError(f"{path} is no config: {e}") from None
+
+
+def diff(old, new) -> dict:
+    """{"section.key": (old value, new value)} where two configs differ; None for a missing one."""
+    old, new = flat(old), flat(new)
+    return {k: (old.get(k), new.get(k)) for k in sorted(old | new) if old.get(k) != new.get(k)}
+
+
+def check_resume(old, new, folder) -> list[str]:
+    """What a resume changes, a line a field. Raises a UserError for the fields that cannot change."""
+    changed = diff(old, new)
+    word = lambda k: f"config.{k}: {changed[k][0]!r} in the run, {changed[k][1]!r} now"
+    fixed = [k for k in changed if not k.startswith(MAY_CHANGE)]
+    if fixed:
+        raise UserError(f"{folder} was started with another config, and these cannot change on a resume: "
+                        f"{'; '.join(map(word, fixed))}. Use a new --workdir, or the old value")
+    return [word(k) for k in changed]

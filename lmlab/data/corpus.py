@@ -1,0 +1,139 @@
+"""A corpus: documents of one source, deduplicated and split, and a fingerprint of both."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field as dataclass_field
+
+from lmlab.data import cleaning, sources
+from lmlab.utils.errors import UserError, did_you_mean
+
+_SPLITS = ("train", "validation", "test")
+_VERSION = 1  # raise when the same text would be split or cleaned in another way
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents by split.
+
+    Attributes:
+      name: what it is, with its version. licence: as the source states it.
+      splits: ("train", "validation", "test"); test may be absent.
+      fingerprint: hash of the content and of how it was split. counts: documents in each split.
+    """
+
+    name: str
+    licence: str
+    splits: tuple[str, ...]
+    fingerprint: str
+    counts: dict[str, int]
+    _documents: Callable[[str], Iterator[str]] = dataclass_field(repr=False)
+
+    def documents(self, split: str) -> Iterator[str]:
+        """A fresh pass over a split's documents, in a fixed order; UserError for a split it has not."""
+        if split not in self.splits:
+            raise UserError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
+        return self._documents(split)
+
+
+def build(source: str = "python_docs", path: str = "", validation: float = 0.05, test: float = 0.05,
+          split: str = "document", dedup: str = "auto", field: str = "text", validation_path: str = "",
+          test_path: str = "") -> Corpus:
+    """Reads all the text once, to check it and to fingerprint it, and returns it split.
+
+    Args:
+      source: "python_docs" (the running Python's documentation, nothing to download), "files", "tfds" (a
+        prepared folder) or "catalog" (a pinned data set by name). A path with the default source means
+        "files".
+      path: files or globs, comma separated; the tfds folder; the catalog's name.
+      validation, test: shares held out; test may be 0. Not used for splits the source brings along.
+      split: "document" puts each document where a hash of it falls, so that adding text moves none; "tail"
+        cuts each document's contiguous tail, by characters. One single .txt file is always split by its tail.
+      dedup: "document", "paragraph" or "none" (see `cleaning.deduplicate`), before the split; "auto" is
+        "paragraph" for python_docs, whose topics quote one another, and "document" otherwise.
+      field: the csv column, jsonl field or tfds feature with the text.
+      validation_path, test_path: held-out text in files of its own; then path is all training text.
+    Raises:
+      UserError: for an unknown value, unreadable text, or a split that no document falls into.
+    """
+    _check(source, path, validation, test, split, dedup)
+    read = _open(source, path, field, validation_path, test_path)
+    if dedup == "auto":
+        dedup = "paragraph" if source == "python_docs" and not path else "document"
+    test = 0.0 if "test" in read.streams else test
+    rule = (validation, test, split == "tail" or read.single_text, dedup)
+    held = {"train", "validation"} | ({"test"} if test or "test" in read.streams else set())
+    splits = tuple(name for name in _SPLITS if name in (held if "all" in read.streams else read.streams))
+
+    def documents(wanted: str) -> Iterator[str]:
+        stream = wanted if wanted in read.streams else "all"
+        return (text for name, text in _deal(read, stream, *rule) if name == wanted)
+
+    counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode())
+    for stream in read.streams:
+        for name, text in _deal(read, stream, *rule):
+            data = text.encode("utf-8")
+            digest.update(f"{name} {len(data)}\n".encode() + data)
+            counts[name] += 1
+    for name, count in counts.items():
+        if not count:
+            raise UserError(f"{read.name}: none of {sum(counts.values())} documents is in its {name} split; "
+                            "add documents, set config.data.split=tail, or hold out other shares "
+                            "(config.data.validation, config.data.test)")
+    return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents)
+
+
+def _check(source: str, path: str, validation: float, test: float, split: str, dedup: str) -> None:
+    """Refuses values that mean nothing, by name."""
+    choices = (("source", source, ("python_docs", "files", "tfds", "catalog")),
+               ("split", split, ("document", "tail")),
+               ("dedup", dedup, ("auto", "document", "paragraph", "none")))
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise UserError(f"config.data.{name}={value!r} is unknown{did_you_mean(value, allowed)}; "
+                            f"one of {', '.join(allowed)}")
+    if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise UserError(f"config.data.validation={validation}, config.data.test={test}: the first must be "
+                        "above 0, the second at least 0, their sum below 1")
+    if source != "python_docs" and not path:
+        raise UserError(f"config.data.source={source} needs config.data.path=")
+
+
+def _open(source: str, path: str, field: str, validation_path: str, test_path: str) -> sources.Source:
+    """The source that the arguments name."""
+    if (validation_path or test_path) and not (path and source in ("files", "python_docs")):
+        raise UserError("config.data.validation_path and config.data.test_path go with files of your own: "
+                        "set config.data.path= too")
+    if source == "tfds":
+        return sources.tfds(path, field=field)
+    if source == "catalog":
+        from lmlab.data import catalog  # brings an HTTP client along
+        return catalog.load(path)
+    if path:
+        return sources.files(path, field=field, validation_path=validation_path, test_path=test_path)
+    return sources.python_docs()
+
+
+def _deal(source: sources.Source, stream: str, validation: float, test: float, by_tail: bool,
+          dedup: str) -> Iterator[tuple[str, str]]:
+    """One pass over a stream as (split, text): "all" is shared out, the others are splits already."""
+    for text in cleaning.deduplicate(map(cleaning.valid_unicode, source.streams[stream]()), dedup):
+        if stream != "all":
+            yield stream, text
+        elif by_tail:
+            yield from _tail(text, validation, test)
+        else:
+            yield _home(text, validation, test), text
+
+
+def _home(text: str, validation: float, test: float) -> str:
+    """The split that a document's hash falls into."""
+    place = cleaning.fraction(text)
+    return "validation" if place < validation else "test" if place < validation + test else "train"
+
+
+def _tail(text: str, validation: float, test: float) -> Iterator[tuple[str, str]]:
+    """text cut after int(n (1 - validation - test)) characters for train, then validation, then test."""
+    first, second = int(len(text) * (1 - validation - test)), int(len(text) * (1 - test))
+    for split, part in zip(_SPLITS, (text[:first], text[first:second], text[second:])):
+        if part and not part.isspace():
+            yield split, part

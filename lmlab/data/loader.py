@@ -1,0 +1,126 @@
+"""Batches by number: batch i depends on (seed, i) alone, however many processes share it."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+
+from lmlab.data import windows
+from lmlab.data.store import TokenStore
+from lmlab.utils.errors import UserError
+
+_AHEAD = 2  # batches made before they are asked for
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches in random access: `batches[i]` is a dict of arrays, `len(batches)` how many there are."""
+
+    fetch: Callable[[int], dict[str, np.ndarray]]
+    count: int
+
+    def __len__(self) -> int:
+        """The number of batches; 2**31 - 1 where they never end."""
+        return self.count
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        """Batch i, made anew at each call; IndexError past the end, so that a for loop ends."""
+        if not 0 <= i < self.count:
+            raise IndexError(f"batch {i} of {self.count}")
+        return self.fetch(i)
+
+
+def train_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, seed: int,
+                  process: int = 0, processes: int = 1) -> Batches:
+    """This process's share of endless training batches: every row once an epoch, shuffled anew for each
+    epoch.
+
+    The rows of epoch after epoch make one long list; global batch i is its i-th run of `batch` rows (so one
+    batch may hold the end of an epoch and the start of the next), and the processes take their parts of it in
+    order.
+
+    Args:
+      batch: rows of the global batch; a multiple of processes. length: T. seed: of the order.
+    Returns:
+      Batches whose item i holds the arrays of `windows.rows`, B = batch // processes, and "row", (B,) int32:
+      the
+      place of each row within the global batch.
+    """
+    share = _share(batch, processes)
+    numbers = grain.MapDataset.range(len(index.rows) - 1).seed(seed).shuffle().repeat().batch(share)
+    place = process * share + np.arange(share, dtype=np.int32)
+
+    def fetch(i: int) -> dict[str, np.ndarray]:
+        rows = windows.rows(store, index, numbers[i * processes + process], length)
+        return rows | {"row": place.copy()}
+
+    return Batches(fetch, 2**31 - 1)
+
+
+def eval_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, process: int = 0,
+                 processes: int = 1) -> Batches:
+    """This process's share of batches that hold every row exactly once, in order; the last is filled with
+    padding.
+
+    Args and items as in `train_batches`; the number of batches is the same for every process.
+    """
+    share = _share(batch, processes)
+    count = len(index.rows) - 1
+    place = process * share + np.arange(share, dtype=np.int32)
+
+    def fetch(i: int) -> dict[str, np.ndarray]:
+        numbers = i * batch + place.astype(np.int64)
+        rows = windows.rows(store, index, np.where(numbers < count, numbers, -1), length)
+        return rows | {"row": place.copy()}
+
+    return Batches(fetch, -(-count // batch))
+
+
+def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """(i, batches[i]) for i from start to stop, made ahead in a thread; an error is raised where its batch
+    was due.
+
+    The thread ends when the iterator is used up, closed or dropped.
+    """
+    ready: queue.Queue = queue.Queue(_AHEAD)
+    ended = threading.Event()
+
+    def offer(item: tuple) -> None:
+        while not ended.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        for i in range(start, stop):
+            if ended.is_set():
+                return
+            try:
+                item = (i, batches[i], None)
+            except BaseException as error:
+                return offer((i, None, error))
+            offer(item)
+
+    thread = threading.Thread(target=work, name="lmlab-prefetch", daemon=True)
+    thread.start()
+    try:
+        for _ in range(start, stop):
+            i, batch, error = ready.get()
+            if error is not None:
+                raise error
+            yield i, batch
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _share(batch: int, processes: int) -> int:
+    """Rows of a global batch for each process."""
+    if batch < 1 or batch % processes:
+        raise UserError(f"config.train.batch={batch} does not divide among {processes} processes; "
+                        f"use a multiple of {processes}")
+    return batch // processes

@@ -1,0 +1,76 @@
+"""Tokenizers with nothing to train but an alphabet: UTF-8 bytes, and characters."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lmlab.data.cleaning import valid_unicode
+from lmlab.utils.files import write_json
+
+DESCRIPTION = "lmlab_tokenizer.json"
+
+
+class Bytes:
+    """Each UTF-8 byte is its own id; 256 is eod."""
+
+    kind = "bytes"
+    vocab_size = 257
+    eod = 256
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of text; lone surrogates become U+FFFD."""
+        return list(valid_unicode(text).encode("utf-8"))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """encode for each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the bytes, eod skipped; bytes that are no UTF-8 become U+FFFD."""
+        return bytes(i for i in ids if i < 256).decode("utf-8", "replace")
+
+    def save(self, folder: Path) -> None:
+        """Writes the description into folder."""
+        write_json(Path(folder) / DESCRIPTION, {"kind": self.kind})
+
+
+class Chars:
+    """Each character of an alphabet is its own id, in code point order from 2; 0 is eod, 1 all others."""
+
+    kind = "chars"
+    eod = 0
+    unk = 1
+
+    def __init__(self, characters: str):
+        """characters: the alphabet, in the order of its ids."""
+        self.characters = characters
+        self.vocab_size = len(characters) + 2
+        self._ids = {character: i for i, character in enumerate(characters, 2)}
+
+    @classmethod
+    def train(cls, documents: Iterable[str]) -> "Chars":
+        """The alphabet of the documents."""
+        return cls("".join(sorted(set().union(*documents))))
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Chars":
+        """What save wrote."""
+        return cls(json.loads((Path(folder) / DESCRIPTION).read_text("utf-8"))["characters"])
+
+    def encode(self, text: str) -> list[int]:
+        """One id a character, unk for the ones outside the alphabet."""
+        get = self._ids.get
+        return [get(character, 1) for character in text]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """encode for each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The characters, eod skipped, U+FFFD for unk."""
+        alphabet = "\0\ufffd" + self.characters
+        return "".join(alphabet[i] for i in ids if i)
+
+    def save(self, folder: Path) -> None:
+        """Writes the alphabet into folder."""
+        write_json(Path(folder) / DESCRIPTION, {"kind": self.kind, "characters": self.characters})

@@ -1,0 +1,151 @@
+"""Which tokens a row holds: planned once, as an index beside the store, so that every row is random access.
+
+A piece of n tokens makes n - 1 predictions: its inputs are piece[:-1], its targets piece[1:]. A row holds
+pieces of at most `length` predictions in all. Pieces that follow one another overlap by one token, so that
+each token after the first is predicted exactly once. """
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lmlab.data.store import TokenStore
+from lmlab.utils.errors import UserError
+
+_VERSION = 1  # raise when the same store would be cut in another way
+
+
+class Index(NamedTuple):
+    """A plan of rows.
+
+    Attributes:
+      pieces: (P, 2) int64, start in the token array and number of tokens.
+      rows: (R + 1,) int64; row r holds the pieces rows[r] to rows[r + 1].
+    """
+
+    pieces: np.ndarray
+    rows: np.ndarray
+
+
+def plan(store: TokenStore, length: int, windows: str = "stream") -> Index:
+    """Cuts a split into rows, or maps the plan that was made before.
+
+    Args:
+      length: T, predictions a row. windows: "stream" cuts the whole split, eods and all, into one piece a
+        row; "packed" cuts each document with the eod before and after it, so that no piece holds two
+        documents, and packs the pieces into rows (best fit decreasing). """
+    if windows not in ("stream", "packed"):
+        raise UserError(f"config.train.windows={windows!r} is unknown; use stream or packed")
+    if length < 1:
+        raise UserError(f"config.train.length={length}: must be at least 1")
+    stem = f"{store.split}.{windows}.{length}.v{_VERSION}"
+    files = [store.folder / f"{stem}.{part}.npy" for part in Index._fields]
+    if not all(file.is_file() for file in files):
+        index = stream(len(store.tokens), length) if windows == "stream" else packed(store.offsets, length)
+        for file, array in zip(files, index):
+            _save(file, array)
+    return Index(*(np.load(file, mmap_mode="r") for file in files))
+
+
+def stream(n: int, length: int) -> Index:
+    """Rows of one piece over n tokens that follow one another; the last may be shorter."""
+    starts = np.arange(0, n - 1, length, dtype=np.int64)
+    pieces = np.stack([starts, np.minimum(length + 1, n - starts)], 1)
+    return Index(pieces, np.arange(len(pieces) + 1, dtype=np.int64))
+
+
+def packed(offsets: np.ndarray, length: int) -> Index:
+    """Rows of pieces that each lie within one document.
+
+    Args:
+      offsets: (documents + 1,) places of the eods. length: T.
+    """
+    predictions = np.diff(offsets)
+    cuts = -(-predictions // length)  # pieces of each document
+    document = np.repeat(np.arange(len(predictions)), cuts)
+    place = np.arange(len(document)) - np.repeat(np.cumsum(cuts) - cuts, cuts)  # within its document
+    starts = offsets[document] + place * length
+    sizes = np.minimum(length, offsets[document + 1] - starts)
+    row = best_fit_decreasing(sizes, length)
+    order = np.lexsort((starts, row))
+    rows = np.concatenate([[0], np.cumsum(np.bincount(row))]).astype(np.int64)
+    return Index(np.stack([starts, sizes + 1], 1)[order].astype(np.int64), rows)
+
+
+def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
+    """The bin of each item: largest item first, into the fullest bin that still holds it (Johnson 1973).
+
+    Args:
+      sizes: (P,) each from 1 to capacity.
+    Returns:
+      (P,) bin numbers from 0; ties go by position, so the same sizes always give the same bins.
+    """
+    bins = np.empty(len(sizes), np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    full = int(np.count_nonzero(sizes == capacity))
+    bins[order[:full]] = np.arange(full)
+    count = full
+    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    rooms = 0  # bit r is set where some bin has room r: the best fit is one bit operation away
+    for item, size in zip(order[full:].tolist(), sizes[order[full:]].tolist()):
+        fitting = rooms >> size
+        if fitting:
+            room = size + (fitting & -fitting).bit_length() - 1
+            chosen = with_room[room].pop()
+            if not with_room[room]:
+                rooms ^= 1 << room
+        else:
+            room, chosen, count = capacity, count, count + 1
+        bins[item] = chosen
+        left = room - size
+        if left:
+            with_room[left].append(chosen)
+            rooms |= 1 << left
+    return bins
+
+
+def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """The rows of the given numbers, stacked; a number below 0 gives a row of padding.
+
+    Returns:
+      tokens, targets, segments, positions (B, T) int32 and weights (B, T) float32. Segments count the pieces
+      of a
+      row from 1, positions restart at 0 in each; padding is 0 everywhere, its weight too.
+    """
+    names = ("tokens", "targets", "segments", "positions")
+    batch = {name: np.zeros((len(numbers), length), np.int32) for name in names}
+    batch["weights"] = np.zeros((len(numbers), length), np.float32)
+    tokens, ramp = np.asarray(store.tokens), np.arange(length, dtype=np.int32)
+    for b, number in enumerate(numbers):
+        if number < 0:
+            continue
+        at = 0
+        first, last = index.rows[number], index.rows[number + 1]
+        for segment, (start, n) in enumerate(index.pieces[first:last].tolist(), 1):
+            here = slice(at, at + n - 1)
+            batch["tokens"][b, here] = tokens[start:start + n - 1]
+            batch["targets"][b, here] = tokens[start + 1:start + n]
+            batch["segments"][b, here] = segment
+            batch["positions"][b, here] = ramp[:n - 1]
+            at = here.stop
+        batch["weights"][b, :at] = 1
+    return batch
+
+
+def row(store: TokenStore, index: Index, r: int, length: int) -> dict[str, np.ndarray]:
+    """Row r alone: the arrays of `rows`, each (T,)."""
+    return {name: array[0] for name, array in rows(store, index, np.array([r]), length).items()}
+
+
+def _save(file: Path, array: np.ndarray) -> None:
+    """Writes a .npy file atomically: another process may be planning the same."""
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as temporary:
+            np.save(temporary, array)
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,81 @@
+"""Decoding with a key/value cache: ragged prompts in one batch, each row as if it were alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmlab.decoding.sampling import sample
+from lmlab.models import transformer
+
+BUCKET = 32  # prompts and caches are padded to a multiple, so that few shapes are ever compiled
+
+
+@functools.partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames=("cache", "seen_BV"))
+def _advance(model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B, count):
+    """Reads T tokens into the cache and draws the next. Returns (next_B, cache, seen_BV)."""
+    logits_BTV, cache = model.apply({"params": params}, tokens_BT, positions_BT, cache, method="decode")
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, count)
+    next_B = sample(logits_BTV[:, -1], sampler, keys_B, seen_BV)
+    if seen_BV is not None:
+        seen_BV = seen_BV.at[jnp.arange(len(next_B)), next_B].set(True)
+    return next_B, cache, seen_BV
+
+
+def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
+    """Yields the next token of every row, tokens_B (numpy), `count` times or until every row has ended.
+
+    A sequence that outgrows the model's context goes on from its newer half, read anew.
+
+    Args:
+      model, params: a stacked model and its parameters. prompts: lists of token ids, none empty, of any lengths.
+      sampler: a Sampler. count: the most tokens to make. seed: row r draws with key fold_in(key(seed), r).
+      eod: a row that has drawn it goes on drawing it; -1: none does.
+    """
+    flat_model, params = transformer.unstack(model, params)
+    context, vocab = model.spec.context, model.spec.vocab_size
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(prompts)))
+    texts = [list(p) for p in prompts]
+    seen_BV = _seen(texts, vocab) if sampler.repetition_penalty != 1.0 else None
+    done_B = np.zeros(len(texts), bool)
+    cache, used, slots = None, 0, 0
+    for i in range(count):
+        if cache is None or used == slots:
+            tokens_BT, positions_BT, slots = _window(texts, context, count - i)
+            cache = transformer.init_cache(model.spec, len(texts), slots)
+            used = 0
+        used += tokens_BT.shape[1]
+        next_B, cache, seen_BV = _advance(flat_model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B, i)
+        positions_BT = positions_BT[:, -1:] + 1
+        tokens_BT = next_B[:, None]
+        drawn_B = np.where(done_B, eod, np.asarray(next_B)) if eod >= 0 else np.asarray(next_B)
+        for text, token in zip(texts, drawn_B.tolist(), strict=True):
+            text.append(token)
+        yield drawn_B
+        done_B |= drawn_B == eod
+        if done_B.all():
+            return
+
+
+def _window(texts, context, more):
+    """What to read into an empty cache: the texts padded on the left, (tokens_BT, positions_BT, slots of the cache).
+
+    Padding has position -1. A text that fills the context is cut to its newer half, to leave room to go on.
+    """
+    texts = [t if len(t) < context else t[-max(1, context // 2):] for t in texts]
+    longest = max(len(t) for t in texts)
+    length = min(-(-longest // BUCKET) * BUCKET, context - 1) if context > 1 else 1
+    tokens_BT = np.zeros((len(texts), length), np.int32)
+    positions_BT = np.full((len(texts), length), -1, np.int32)
+    for b, text in enumerate(texts):
+        tokens_BT[b, length - len(text):] = text
+        positions_BT[b, length - len(text):] = np.arange(len(text))
+    return tokens_BT, positions_BT, min(context + length - longest, -(-(length + more) // BUCKET) * BUCKET)
+
+
+def _seen(texts, vocab):
+    seen_BV = np.zeros((len(texts), vocab), bool)
+    for b, text in enumerate(texts):
+        seen_BV[b, text] = True
+    return jnp.asarray(seen_BV)

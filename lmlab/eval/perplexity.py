@@ -1,0 +1,61 @@
+"""Exact language-model scores over a split: every token once, the ragged last batch padded with zero weight."""
+
+import math
+
+import jax
+
+
+def make_scorer(model, objective):
+    """(params, batch) -> {term or metric: (sum, weight)} in float32, compiled once; no dropout."""
+    @jax.jit
+    def score(params, batch):
+        terms, metrics = objective(model.apply, params, {k: v for k, v in batch.items() if k != "row"})
+        return {**terms, **metrics}
+    return score
+
+
+def totals(score, params, batches, put=lambda batch: batch) -> dict:
+    """Sums `score` over batches in float64: {name: (sum, weight)}."""
+    sums = {}
+    ready = None
+    # One batch is read back while the next is computed.
+    for batch in [*range(len(batches)), None]:
+        computing = None if batch is None else score(params, put(batches[batch]))
+        if ready is not None:
+            for name, (total, weight) in jax.device_get(ready).items():
+                old = sums.get(name, (0.0, 0.0))
+                sums[name] = (old[0] + float(total), old[1] + float(weight))
+        ready = computing
+    return sums
+
+
+def summarise(sums, *, n_bytes, n_words) -> dict:
+    """Scores of a split from its totals.
+
+    Args:
+      sums: what `totals` gives; "loss" holds nats and tokens. n_bytes, n_words: of the text, UTF-8 and
+        whitespace-separated.
+    Returns:
+      loss (nats a token), perplexity (a token), word_perplexity, bits_per_byte (the end-of-document tokens are paid
+      for, their bytes are not counted), tokens, and every other metric as a mean.
+    """
+    nats, tokens = sums["loss"]
+    scores = {name: total / max(weight, 1e-9) for name, (total, weight) in sums.items()}
+    return {**scores, "perplexity": _exp(scores["loss"]), "word_perplexity": _exp(nats / max(n_words, 1)),
+            "bits_per_byte": nats / math.log(2) / max(n_bytes, 1), "tokens": int(tokens)}
+
+
+def _exp(x):
+    return math.exp(x) if x < 700 else math.inf
+
+
+def evaluator(model, objective, batches, meta, put=lambda batch: batch):
+    """params -> the scores of one split (`summarise`), compiled at the first call.
+
+    batches: eval_batches of the split. meta: its counts from the token store. put: rows -> device arrays.
+    """
+    score = make_scorer(model, objective)
+
+    def evaluate(params):
+        return summarise(totals(score, params, batches, put), n_bytes=meta["bytes"], n_words=meta["words"])
+    return evaluate

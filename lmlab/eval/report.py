@@ -1,0 +1,117 @@
+"""What a training run is measured by on the way, and the account it gives at its end: summary, plots, table."""
+
+from pathlib import Path
+
+import jax
+
+from lmlab import run
+from lmlab.decoding.text import generate
+from lmlab.eval import baselines, perplexity
+from lmlab.train import sharding
+from lmlab.utils.files import write_json, write_text
+from lmlab.utils.logs import read_metrics
+
+
+def make_evaluation(config, workdir, data, model, objective, mesh, log):
+    """(step, state) -> {"val_loss", "val_perplexity", ...}: exact scores over the validation split; writes samples.
+
+    `state` is one copy of the train state; samples go to samples/STEP.txt.
+    """
+    process, processes = jax.process_index(), jax.process_count()
+    split = data.split("validation")
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    rows = -(-(config.evals.batch or config.train.batch) // ways) * ways
+    on_mesh = config.train.parallel == "jit"
+    rows_on_devices = sharding.batch_sharding(mesh)
+    score = perplexity.evaluator(model, objective, run.eval_batches(config, split, rows, process, processes),
+                                 split.meta, (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh
+                                 else (lambda b: b))
+
+    def evaluate(step, state):
+        scores = score(state["params"])
+        if config.evals.samples and config.evals.sample_tokens:
+            lm = run.LM(model, state["params"], data.tokenizer, config, step)
+            texts = generate(lm, [config.evals.prompt] * config.evals.samples, seed=config.seed,
+                             max_new_tokens=config.evals.sample_tokens, temperature=config.evals.temperature)
+            if process == 0:
+                write_text(Path(workdir) / "samples" / f"{step}.txt",
+                           "\n\n---\n\n".join(config.evals.prompt + text for text in texts) + "\n")
+        log.say(f"step {step}: held-out loss {scores['loss']:.4f}, bits per byte {scores['bits_per_byte']:.4f}")
+        return {f"val_{name}": value for name, value in scores.items()}
+    return evaluate
+
+
+def write_summary(config, workdir, data, done, seconds) -> dict:
+    """Writes summary.json and, once the last step is done, the baselines and the plots; returns the summary.
+
+    done: the loop's Report. seconds: wall time of the run, earlier sessions included.
+    """
+    workdir, held_out = Path(workdir), data.split("validation").meta
+    old = run.read_summary(workdir)
+    rows = read_metrics(workdir)
+    summary = {
+        "finished": done.step >= config.train.steps, "steps": done.step,
+        "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
+        "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
+        "tokens_per_second": _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r]),
+        "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],
+        "validation_bytes": held_out["bytes"], "overlap_13gram": held_out.get("overlap_13gram"),
+        "tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"]),
+        **{name: _last(rows, name) for name in ("val_loss", "val_perplexity", "val_word_perplexity",
+                                                "val_bits_per_byte", "val_accuracy")}}
+    if summary["finished"] and config.evals.baselines:
+        summary |= {k: v for k, v in old.items() if k.endswith("_bits_per_byte") and k not in summary} or \
+            measure_baselines(data)
+    if jax.process_index() == 0:
+        write_json(workdir / "summary.json", summary)
+        if summary["finished"]:
+            from lmlab.utils import plots
+            plots.draw_run(workdir, rows, summary, _story(workdir, config.train.steps), title=summary["corpus"])
+    return summary
+
+
+def measure_baselines(data) -> dict:
+    """lzma alone, lzma primed with the training text, and the training unigram, in bits per held-out byte."""
+    train, held_out = data.split("train"), data.split("validation")
+    return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
+        "unigram_bits_per_byte": baselines.unigram_bits_per_byte(
+            train.tokens, held_out.tokens, data.tokenizer.vocab_size, held_out.meta["bytes"])}
+
+
+def _story(workdir, steps):
+    """[(label, sample)] at the start, near a quarter of the run, and at its end."""
+    saved = sorted(int(p.stem) for p in (workdir / "samples").glob("*.txt") if p.stem.isdecimal())
+    if not saved:
+        return []
+    near = lambda share: min(saved, key=lambda step: abs(step - share * steps))
+    return [(f"{100 * step // max(1, steps)} % (step {step})",
+             (workdir / "samples" / f"{step}.txt").read_text("utf-8").split("\n\n---\n\n")[0])
+            for step in sorted({near(share) for share in (0, 0.25, 1)})]
+
+
+def table(summary, workdir) -> str:
+    """The end of a run, for people: figures, a sample, where the pictures are."""
+    workdir = Path(workdir)
+    lines = [("held-out loss", "val_loss", "nats a token"), ("perplexity", "val_perplexity", "a token"),
+             ("", "val_word_perplexity", "a word"), ("bits per byte", "val_bits_per_byte", "this model"),
+             ("", "lzma_bits_per_byte", "lzma"),
+             ("", "lzma_primed_bits_per_byte", "lzma primed with the training text"),
+             ("", "unigram_bits_per_byte", "unigram"), ("speed", "tokens_per_second", "tokens a second"),
+             ("time", "wall_seconds", "seconds")]
+    sample = workdir / "samples" / f"{summary['steps']}.txt"
+    text = sample.read_text("utf-8").split("\n\n---\n\n")[0] if sample.is_file() else ""
+    return "\n".join([
+        f"\n{summary['corpus']}, {summary['steps']} steps",
+        *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines
+          if summary.get(name) is not None),
+        "\nsample:", *(f"  | {line}" for line in text.rstrip("\n").split("\n")), "",
+        f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)",
+        f"samples  {workdir / 'samples'}", f"more     ./run.sh generate --run={workdir}"])
+
+
+def _last(rows, name, default=None):
+    return next((r[name] for r in reversed(rows) if name in r), default)
+
+
+def _median(values):
+    return round(sorted(values)[len(values) // 2], 1) if values else None

@@ -1,0 +1,126 @@
+"""The parts that every network shares: projections, norms, positions, dropout, feed-forward.
+
+Shapes live in names. The key, for the whole of lmlab:
+  B batch · T query/target length · S key/source length · D model · H heads · G key/value heads · R = H/G query heads
+  a key/value head · K head size · F feed-forward · V vocabulary · N layers · E experts.
+
+Every parameter names its logical axes ("embed", "heads", "ff", "vocab", ...); train/sharding.py maps them to a mesh.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def normal(stddev):
+    """An initialiser N(0, stddev^2); stddev 0 gives zeros."""
+    return nn.initializers.normal(stddev) if stddev else nn.initializers.zeros
+
+
+class Projection(nn.Module):
+    """y = x W + b, contracting the last axes of x that W's leading `inputs` axes name.
+
+    shape: the kernel's shape, `inputs` leading axes contracted, the others new. axes: their logical names.
+    """
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    inputs: int = 1
+    bias: bool = True
+    stddev: float = 0.02
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape)
+        contracted = (tuple(range(x.ndim - self.inputs, x.ndim)), tuple(range(self.inputs)))
+        y = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), (contracted, ((), ())))
+        if self.bias:
+            bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs:]),
+                              self.shape[self.inputs:])
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+class Norm(nn.Module):
+    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019) over the last axis, computed in float32."""
+    kind: str = "layer"
+    bias: bool = True
+    eps: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        size = x.shape[-1:]
+        x = x.astype(jnp.float32)
+        if self.kind == "layer":
+            x = x - x.mean(-1, keepdims=True)
+        x = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.eps)
+        x = x * self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("norm",)), size)
+        if self.bias and self.kind == "layer":
+            x = x + self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, ("norm",)), size)
+        return x.astype(self.dtype)
+
+
+class FeedForward(nn.Module):
+    """Position-wise feed-forward: D -> F -> D; a gated activation has two projections in (Shazeer 2020)."""
+    width: int
+    hidden: int
+    activation: str
+    bias: bool
+    stddev_out: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BTD):
+        dense = lambda **kw: Projection(bias=self.bias, dtype=self.dtype, **kw)
+        if self.activation in GATES:
+            h_BT2F = dense(shape=(self.width, 2, self.hidden), axes=("embed", "gate", "ff"), name="wi")(x_BTD)
+            h_BTF = GATES[self.activation](h_BT2F[..., 0, :]) * h_BT2F[..., 1, :]
+        else:
+            h_BTF = dense(shape=(self.width, self.hidden), axes=("embed", "ff"), name="wi")(x_BTD)
+            h_BTF = ACTIVATIONS[self.activation](h_BTF)
+        return dense(shape=(self.hidden, self.width), axes=("ff", "embed"), stddev=self.stddev_out, name="wo")(h_BTF)
+
+
+ACTIVATIONS = {
+    "gelu": lambda x: nn.gelu(x, approximate=True),    # the tanh form, as GPT-2
+    "gelu_exact": lambda x: nn.gelu(x, approximate=False),
+    "relu": nn.relu,
+    "relu2": lambda x: jnp.square(nn.relu(x)),         # So et al. 2021, Primer
+}
+GATES = {"swiglu": nn.silu, "geglu": ACTIVATIONS["gelu"]}
+
+
+def rotary(x_BTHK, positions_BT, theta=10000.0):
+    """Rotates pairs (x[i], x[i + K/2]) by position * theta^(-2i/K) (Su et al. 2021; split-half layout as LLaMA)."""
+    half = x_BTHK.shape[-1] // 2
+    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    a, b = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
+
+
+def sinusoids(length, width):
+    """The table of Vaswani et al. 2017, section 3.5: float32 (length, width), sines in even columns, cosines in odd."""
+    angle = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
+    table = np.zeros((length, width), np.float32)
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle)[:, :width // 2]
+    return table
+
+
+def fold_in(keys_B, data):
+    """One key a row, each folded with `data`; None stays None (no dropout)."""
+    return None if keys_B is None else jax.vmap(jax.random.fold_in, (0, None))(keys_B, data)
+
+
+def dropout(x_BTD, rate, keys_B):
+    """Inverted dropout with one key an example, so that masks do not depend on the mesh or on accumulation."""
+    if not rate or keys_B is None:
+        return x_BTD
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BTD.shape[1:]))(keys_B)
+    return jnp.where(kept, x_BTD / (1 - rate), 0).astype(x_BTD.dtype)

@@ -1,0 +1,150 @@
+"""A config and its run folder: the one place below experiments/ that turns them into data, tokenizer, model, parameters.
+
+    runs/x/  config.json run.json summary.json metrics.jsonl tokenizer/ checkpoints/STEP/ events.* plots/ samples/
+"""
+
+import dataclasses
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lmlab import config as configs
+from lmlab import models, objectives
+from lmlab.data import corpus, loader, store, tokenizers, windows
+from lmlab.models import transformer
+from lmlab.train import checkpoint, loop, optimizer, sharding
+from lmlab.utils.errors import UserError
+
+
+def sections(config) -> dict:
+    """The function that takes each section of `config` as its keyword arguments."""
+    return {"data": corpus.build, "tokenizer": tokenizers.build,
+            "model": models.find(config.model.name).Spec, "objective": objectives.find(config.objective.name).loss,
+            "optimizer": optimizer.build, "train": loop.Settings, "mesh": sharding.make_mesh, "evals": loop.Evals}
+
+
+def complete(config: dict, assignments: dict) -> ConfigDict:
+    """The whole, locked config: `config`'s values and `assignments` over every section's defaults, all checked."""
+    config = ConfigDict({"seed": 0, **config})
+    configs.complete(config, sections(config))
+    return configs.override(config, assignments)
+
+
+def check(config):
+    """Refuses, before any device is touched, what no function takes or no value allows. Raises UserError."""
+    configs.check(config, sections(config))
+    settings = loop.Settings(**config.train)
+    loop.Evals(**config.evals)
+    model = build_model(config, vocab_size=2)
+    length = settings.length or model.spec.context
+    if length > model.spec.context:
+        raise UserError(f"config.train.length={length} is over config.model.context={model.spec.context}")
+    optimizer.build(steps=settings.steps, **config.optimizer)
+
+
+def build_model(config, vocab_size):
+    """The model of `config` for a vocabulary, computing in config.train.precision."""
+    return models.build(**config.model, vocab_size=vocab_size, dtype=jnp.dtype(config.train.precision))
+
+
+def build_objective(config, vocab_size):
+    """The objective of `config`."""
+    return objectives.build(**config.objective, vocab_size=vocab_size)
+
+
+class Data(NamedTuple):
+    """A run's text, as documents and as tokens."""
+    corpus: corpus.Corpus
+    tokenizer: Any
+    folder: Path          # of the token store
+
+    def split(self, name) -> store.TokenStore:
+        """One split's tokens; its `meta` counts them."""
+        return store.open_split(self.folder, name)
+
+
+def prepare(config, tokenizer=None, progress=False) -> Data:
+    """Reads the text, trains the tokenizer (unless one is given) and stores the tokens, each once and cached."""
+    text = corpus.build(**config.data)
+    if tokenizer is None:
+        tokenizer = tokenizers.build(**config.tokenizer, corpus=text)
+    return Data(text, tokenizer, store.prepare(text, tokenizer, progress=progress))
+
+
+def train_batches(config, data, process=0, processes=1):
+    """Endless training batches: batch i is a function of (config.seed, i)."""
+    split, index, length = _planned(config, data.split("train"))
+    return loader.train_batches(split, index, batch=config.train.batch, length=length, seed=config.seed,
+                                process=process, processes=processes)
+
+
+def eval_batches(config, split, rows, process=0, processes=1):
+    """Every token of a split's store once, `rows` windows a batch."""
+    split, index, length = _planned(config, split)
+    return loader.eval_batches(split, index, batch=rows, length=length, process=process, processes=processes)
+
+
+def _planned(config, split):
+    length = config.train.length or config.model.context
+    return split, windows.plan(split, length, config.train.windows), length
+
+
+@dataclasses.dataclass(frozen=True)
+class LM:
+    """A trained language model: all that is needed to use it."""
+    model: Any          # a flax.linen module: model.apply({"params": params}, tokens_BT) -> logits_BTV
+    params: dict        # plain nested dict of arrays
+    tokenizer: Any      # text <-> ids
+    config: ConfigDict  # of the run that made it
+    step: int           # of the checkpoint
+
+
+def load(folder, step: int = -1) -> LM:
+    """Loads a run's model on any machine, whatever wrote it: no mesh, no config file, no accelerator needed.
+
+    Args:
+      folder: a run folder. step: which checkpoint; -1: the newest whole one.
+    Raises:
+      UserError: where there is no run, no whole checkpoint, or a tokenizer other than the one trained with.
+    """
+    folder = Path(folder)
+    config = configs.load(folder / "config.json")
+    tokenizer = load_tokenizer(folder)
+    saved = folder / "checkpoints"
+    warn = functools.partial(print, file=sys.stderr)
+    step = checkpoint.newest(saved, log=warn) if step < 0 else checkpoint.whole(saved, step)
+    if step is None:
+        raise UserError(f"{folder} has no checkpoint yet: train it further, or wait for its first save")
+    return LM(build_model(config, tokenizer.vocab_size), checkpoint.restore_params(saved, step), tokenizer, config, step)
+
+
+def save_tokenizer(tokenizer, folder):
+    """Writes the tokenizer into the run, with its digest."""
+    tokenizer.save(Path(folder) / "tokenizer")
+    configs.write_text(Path(folder) / "tokenizer" / "sha256", tokenizers.digest(tokenizer) + "\n")
+
+
+def load_tokenizer(folder):
+    """The run's tokenizer; a UserError where its files are not those that were saved."""
+    folder = Path(folder) / "tokenizer"
+    tokenizer = tokenizers.load(folder)
+    noted = (folder / "sha256").read_text().strip() if (folder / "sha256").is_file() else "none"
+    if tokenizers.digest(tokenizer) != noted:
+        raise UserError(f"{folder} is not the tokenizer that the run was trained with (its sha256 differs)")
+    return tokenizer
+
+
+def read_summary(folder) -> dict:
+    """summary.json of a run; {} before its first session ended."""
+    path = Path(folder) / "summary.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def initialiser(model):
+    """key -> parameters of a new model, boxed with the names of their logical axes."""
+    return functools.partial(transformer.init, model)

@@ -1,0 +1,95 @@
+"""Where arrays live: one table of logical axis names -> mesh axes, and the shardings that follow from it."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from lmlab.utils.errors import UserError
+from lmlab.utils.trees import map_with_path, path_name
+
+AXES = ("data", "fsdp", "tensor")
+
+# Models name the axes on the left and know no mesh. A logical axis that is not here is on every device.
+RULES = (
+    ("batch", ("data", "fsdp")),
+    ("embed", "fsdp"),
+    ("heads", "tensor"),
+    ("ff", "tensor"),
+    ("vocab", "tensor"),
+    *((axis, None) for axis in ("words", "activation", "length", "layers", "norm", "head", "qkv", "gate", "position")),
+)
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices=None) -> Mesh:
+    """The mesh of all devices. data: copies of the model that split the batch; fsdp: splits the batch and every
+    parameter; tensor: splits heads, feed-forward and vocabulary. -1 (one axis at most): what the others leave.
+
+    Raises:
+      UserError: where a size does not divide the devices, or their product is not the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
+    fit = ", ".join(str(d) for d in range(2, len(devices) + 1) if len(devices) % d == 0) or "1"
+    for name, size in sizes.items():
+        if size != -1 and (size < 1 or len(devices) % size):
+            raise UserError(f"config.mesh.{name}={size} does not divide {len(devices)} device"
+                            f"{'s' * (len(devices) > 1)}; try {fit}")
+    free = [name for name, size in sizes.items() if size == -1]
+    fixed = int(np.prod([size for size in sizes.values() if size != -1]))
+    if len(free) == 1 and len(devices) % fixed == 0:
+        sizes[free[0]] = len(devices) // fixed
+    elif free or fixed != len(devices):
+        raise UserError(f"config.mesh={sizes} is no layout of {len(devices)} devices: the product must be "
+                        f"{len(devices)}, and one size may be -1")
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def parameter_shardings(mesh, boxed):
+    """NamedSharding for each leaf of a boxed parameter tree (shapes are enough).
+
+    Raises:
+      UserError: where a mesh axis does not divide the array's axis. The vocabulary alone may be ragged: it is then
+        on every device.
+    """
+    def sharding(path, spec, leaf):
+        spec = list(spec)
+        for axis, names in enumerate(spec):
+            ways = mesh.shape[names] if names else 1
+            if leaf.shape[axis] % ways:
+                if "embedding" not in path and "head" not in path.split("/")[0]:
+                    raise UserError(f"config.mesh.{names}={ways} does not divide axis {axis} of {path}, "
+                                    f"of shape {leaf.shape}")
+                spec[axis] = None
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    specs = nn.logical_to_mesh(nn.get_partition_spec(boxed), RULES)
+    return jax.tree_util.tree_map_with_path(lambda path, spec, leaf: sharding(path_name(path), spec, leaf), specs,
+                                            nn.meta.unbox(boxed), is_leaf=lambda x: isinstance(x, PartitionSpec))
+
+
+def state_shardings(mesh, state, parameters):
+    """NamedSharding for each leaf of a train state, given those of its parameters.
+
+    An optimizer's moments have the path of their parameter at the end of their own and its shape, and live where it
+    lives; all else (counts, scalars) is on every device.
+    """
+    where = {path_name(path): s for path, s in jax.tree_util.tree_leaves_with_path(parameters)}
+    shape = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state["params"])}
+
+    def sharding(path, leaf):
+        parts = path.split("/")
+        tails = ("/".join(parts[i:]) for i in range(len(parts)))
+        owner = next((t for t in tails if t in where and shape[t] == leaf.shape), None)
+        return where[owner] if owner else NamedSharding(mesh, PartitionSpec())
+    return map_with_path(sharding, state)
+
+
+def batch_sharding(mesh) -> NamedSharding:
+    """Rows of a batch, split over data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def put_batch(batch, sharding):
+    """Device arrays of a global batch from this process's rows of it."""
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}

@@ -1,0 +1,152 @@
+"""One step of training: objective -> gradients -> optimizer -> state, as jit over a mesh or as pmap.
+
+The state is {"params", "opt_state", "step", "extra"} and nothing else decides what happens next: randomness at step i
+is fold_in(key(seed), i), and every row of the batch has a key of its own, so that neither the mesh nor accumulation
+changes a dropout mask.
+"""
+
+import functools
+from typing import Any, Callable, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lmlab.train import sharding
+from lmlab.utils.errors import UserError
+
+
+class Strategy(NamedTuple):
+    """A way to run the step on several devices."""
+    step: Callable        # (state, device batch) -> (state, metrics on device); the old state is donated
+    init: Callable        # () -> state at step 0
+    put: Callable         # this process's rows of a batch (numpy) -> device batch
+    place: Callable       # one copy of a state -> state
+    collect: Callable     # state -> one copy of it, for evaluation and saving
+    target: Any           # ShapeDtypeStructs of one copy, with shardings: what a checkpoint is restored into
+
+
+def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None):
+    """The pure function (state, batch) -> (state, metrics).
+
+    Args:
+      model: a network with `apply`. objective, optimizer, schedule: as their `build` functions give.
+      seed: of dropout. accumulation: the pieces of the batch, computed one after the other and weighted by tokens, so
+        that they add up to the whole batch. axis: the name of the pmap axis to sum over, if any.
+    Returns (of the function):
+      metrics: loss (the sum of all terms), each term and metric as a mean over its weights, grad_norm, rate, weight.
+    """
+    collect = functools.partial(jax.lax.psum, axis_name=axis) if axis else lambda tree: tree
+
+    def measure(params, piece):
+        batch, keys_B = piece
+        terms, metrics = objective(model.apply, params, batch, keys_B)
+        both = {**terms, **metrics}
+        return terms.keys(), {k: s for k, (s, _) in both.items()}, {k: w for k, (_, w) in both.items()}
+
+    def piece_loss(params, piece, weights):
+        terms, sums, _ = measure(params, piece)
+        means = {name: total / weights[name] for name, total in sums.items()}
+        loss = sum(means[name] for name in terms)
+        return loss, {**means, "loss": loss}
+
+    def update(state, batch):
+        pieces = _cut(batch, jax.random.fold_in(jax.random.key(seed), state["step"]), accumulation)
+        # The weights of the whole batch come first: each piece is divided by all of them, not by its own. They hang on
+        # the batch alone, so the compiler drops the rest of this pass.
+        of_pieces = [measure(state["params"], piece)[2] for piece in pieces]
+        weights = collect(jax.tree.map(lambda *w: sum(w), *of_pieces))
+        weights = {name: jnp.maximum(w, 1e-9) for name, w in weights.items()}
+        gradient = jax.grad(piece_loss, has_aux=True)
+        if accumulation == 1:
+            grads, metrics = gradient(state["params"], pieces[0], weights)
+        else:
+            stacked = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
+            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype),
+                                 jax.eval_shape(gradient, state["params"], pieces[0], weights))
+            add = lambda total, piece: (jax.tree.map(jnp.add, total, gradient(state["params"], piece, weights)), None)
+            (grads, metrics), _ = jax.lax.scan(add, zeros, stacked)
+        grads, metrics = collect((grads, metrics))
+        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        metrics |= {"grad_norm": optax.global_norm(grads), "rate": schedule(state["step"]), "weight": weights["loss"]}
+        return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
+                "step": state["step"] + 1, "extra": state["extra"]}, metrics
+    return update
+
+
+def _cut(batch, key, pieces):
+    """[(batch, keys_B)] of `pieces` equal parts. Part j holds rows j, j + pieces, ...: a device cuts its own rows."""
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["row"])
+    rest = {name: value for name, value in batch.items() if name != "row"}
+    return [jax.tree.map(lambda a: a[j::pieces], (rest, keys_B)) for j in range(pieces)]
+
+
+def _init_state(model_init, optimizer, key):
+    params = nn.meta.unbox(model_init(key))
+    return {"params": params, "opt_state": optimizer.init(params), "step": jnp.zeros((), jnp.int32), "extra": {}}
+
+
+def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1) -> Strategy:
+    """The step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
+
+    model_init: key -> parameters boxed with their logical axes.
+    """
+    init = functools.partial(_init_state, model_init, optimizer)
+    key = jax.random.key(seed)
+    shapes = jax.eval_shape(init, key)
+    parameters = sharding.parameter_shardings(mesh, jax.eval_shape(model_init, key))
+    where = sharding.state_shardings(mesh, shapes, parameters)
+    rows = sharding.batch_sharding(mesh)
+
+    def on_mesh(function):
+        @functools.wraps(function)
+        def call(*args):
+            with jax.set_mesh(mesh), nn.logical_axis_rules(sharding.RULES):
+                return function(*args)
+        return call
+
+    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation)
+    step = jax.jit(update, in_shardings=(where, rows), out_shardings=(where, None), donate_argnums=0)
+    target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
+    place = lambda state: jax.tree.map(jax.device_put, state, where)
+    return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
+                    functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target)
+
+
+def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1) -> Strategy:
+    """The step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
+    init = functools.partial(_init_state, model_init, optimizer)
+    local = [d for d in devices if d.process_index == jax.process_index()]
+    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data")
+    step = jax.pmap(update, axis_name="data", devices=devices, donate_argnums=0)
+    split = lambda a: np.reshape(a, (len(local), a.shape[0] // len(local), *a.shape[1:]))
+    place = lambda state: jax.tree.map(lambda x: np.broadcast_to(np.asarray(x)[None], (len(local), *x.shape)), state)
+    collect = lambda state: jax.tree.map(lambda x: x[0], state)
+    one = jax.sharding.SingleDeviceSharding(local[0])
+    target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=one),
+                          jax.eval_shape(init, jax.random.key(seed)))
+
+    def run(state, batch):
+        state, metrics = step(state, batch)
+        return state, collect(metrics)
+    return Strategy(run, lambda: place(jax.jit(init)(jax.random.key(seed))), lambda batch: jax.tree.map(split, batch),
+                    place, collect, target)
+
+
+def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, batch, seed, accumulation):
+    """The strategy that config.train.parallel names ("jit" or "pmap"); a UserError where it cannot cut the batch."""
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch < 1 or accumulation < 1 or batch % (ways * accumulation):
+        raise UserError(f"config.train.batch={batch} must be a multiple of {ways * accumulation}: {ways} device(s) "
+                        f"that split the batch, times config.train.accumulation={accumulation}")
+    common = dict(seed=seed, accumulation=accumulation)
+    if parallel == "jit":
+        return jit_strategy(model, model_init, objective, optimizer, schedule, mesh, **common)
+    if parallel != "pmap":
+        raise UserError(f"config.train.parallel={parallel!r} is unknown; one of jit, pmap")
+    if ways != mesh.size or mesh.shape["fsdp"] > 1:
+        raise UserError("config.train.parallel='pmap' splits the batch only: config.mesh.fsdp and config.mesh.tensor "
+                        "must be 1")
+    return pmap_strategy(model, model_init, objective, optimizer, schedule, list(mesh.devices.flat), **common)

@@ -1,0 +1,103 @@
+"""Splits: nanoGPT's cut, hashes that do not move, files the user held out; and every wrong value named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmlab.data import corpus
+from lmlab.utils.errors import UserError
+
+
+def jsonl(path, texts):
+    """A .jsonl of texts."""
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    return str(path)
+
+
+def test_a_single_file_is_cut_as_nanogpt_cuts_it(tmp_path):
+    text = "".join(f"{i} " for i in range(4567))
+    (tmp_path / "input.txt").write_text(text, "utf-8")
+    built = corpus.build(path=str(tmp_path / "input.txt"), validation=0.1, test=0)
+    n = len(text)
+    assert built.splits == ("train", "validation")  # data[:int(n*0.9)], data[int(n*0.9):]
+    assert list(built.documents("train")) == [text[:int(n * 0.9)]]
+    assert list(built.documents("validation")) == [text[int(n * 0.9):]]
+    parts = corpus.build(path=str(tmp_path / "input.txt"))
+    assert "".join(text for split in parts.splits for text in parts.documents(split)) == text
+
+
+def test_document_split_is_a_partition_and_adding_text_moves_nothing(tmp_path):
+    texts = [f"document number {i}" for i in range(400)]
+    one = corpus.build(path=jsonl(tmp_path / "one.jsonl", texts + texts[:50]))
+    two = corpus.build(path=jsonl(tmp_path / "two.jsonl", [f"new {i}" for i in range(100)] + texts[::-1]))
+    splits = {split: list(one.documents(split)) for split in one.splits}
+    assert sorted(sum(splits.values(), [])) == sorted(texts)
+    assert {split: len(found) for split, found in splits.items()} == one.counts
+    assert 8 <= one.counts["validation"] <= 35 and 8 <= one.counts["test"] <= 35
+    for split, found in splits.items():
+        assert set(found) <= set(two.documents(split))
+    assert list(one.documents("train")) == list(one.documents("train"))  # re-iterable
+
+
+def test_the_fingerprint_follows_the_text_and_the_rule_alone(tmp_path):
+    texts = [f"document {i}" for i in range(100)]
+    first = corpus.build(path=jsonl(tmp_path / "a.jsonl", texts))
+    assert corpus.build(path=jsonl(tmp_path / "b.jsonl", texts)).fingerprint == first.fingerprint
+    others = [corpus.build(path=jsonl(tmp_path / "c.jsonl", texts[:-1] + ["other"])),
+              corpus.build(path=str(tmp_path / "a.jsonl"), validation=0.1),
+              corpus.build(path=str(tmp_path / "a.jsonl"), split="tail")]
+    assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_held_out_files_are_taken_as_they_are(tmp_path):
+    paths = [jsonl(tmp_path / f"{name}.jsonl", [f"{name} {i}" for i in range(9)]) for name in "abc"]
+    built = corpus.build(path=f"{paths[0]},{paths[1]}", validation_path=paths[2])
+    assert built.counts == {"train": 18, "validation": 9}
+    assert set(built.documents("validation")) == {f"c {i}" for i in range(9)}
+    assert corpus.build(path=paths[0], validation_path=paths[1], test_path=paths[2]).splits[2] == "test"
+
+
+def test_tail_of_several_files_holds_out_the_end_of_each(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(name * 80 + name.upper() * 20, "utf-8")
+    built = corpus.build(path=f"{tmp_path}/*.txt", split="tail", validation=0.2, test=0)
+    assert list(built.documents("validation")) == ["A" * 20, "B" * 20]
+
+
+def test_surrogates_in_json_do_not_stop_anything(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a\\ud800b"}\n' + "".join(f'{{"text": "{i}"}}\n' for i in range(200)), "utf-8")
+    built = corpus.build(path=str(path))
+    assert "a\ufffdb" in [text for split in built.splits for text in built.documents(split)]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"source": "pyton_docs"}, "config.data.source='pyton_docs'.*did you mean 'python_docs'"),
+    ({"split": "half"}, "config.data.split='half'"), ({"dedup": "yes"}, "config.data.dedup='yes'"),
+    ({"validation": 0}, "config.data.validation=0"),
+    ({"validation": 0.5, "test": 0.5}, "config.data.test=0.5"),
+    ({"source": "files"}, "needs config.data.path"), ({"validation_path": "x.txt"}, "set config.data.path="),
+    ({"path": "/no/such.txt"}, "no such file"),
+    ({"source": "catalog", "path": "x"}, "not in the catalog; it has shakespeare"),
+    ({"source": "tfds", "path": "/no/such"}, "not a folder prepared by tfds"),
+])
+def test_wrong_values_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        corpus.build(**arguments)
+
+
+def test_a_split_without_documents_is_an_error_that_says_what_would_do(tmp_path):
+    with pytest.raises(UserError, match="none of 2 documents.*validation split.*tail"):
+        corpus.build(path=jsonl(tmp_path / "few.jsonl", ["one", "two"]))
+    with pytest.raises(UserError, match="no split 'dev'; it has train, validation"):
+        (tmp_path / "a.txt").write_text("some text " * 20)
+        corpus.build(path=str(tmp_path / "a.txt")).documents("dev")
+
+
+def test_the_examples_work_as_they_are():
+    folder = Path(__file__).parents[2] / "examples"
+    english = corpus.build(path=str(folder / "english.txt"))
+    chinese = corpus.build(path=str(folder / "chinese.jsonl"))
+    assert english.counts == {"train": 1, "validation": 1, "test": 1}
+    assert sum(chinese.counts.values()) == 84 and min(chinese.counts.values()) >= 1

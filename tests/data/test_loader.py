@@ -1,0 +1,140 @@
+"""Batches: a function of (seed, i), the same for any number of processes, each row once an epoch."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lmlab.data import loader, store, tokenizers, windows
+from lmlab.utils.errors import UserError
+
+LENGTH = 8
+
+
+@pytest.fixture
+def opened(small):
+    """A split with its plan: (store, index); all stream rows differ in their content."""
+    split = store.open_split(store.prepare(small, tokenizers.build("bytes", corpus=small)), "train")
+    return split, windows.plan(split, LENGTH)
+
+
+def keys(batch):
+    """Each row of a batch as a hashable value."""
+    return [tuple(row) for row in np.concatenate([batch["tokens"], batch["targets"]], 1).tolist()]
+
+
+def equal(a, b):
+    """Whether two batches are the same arrays."""
+    same = [(a[name] == b[name]).all() and a[name].dtype == b[name].dtype for name in a]
+    return a.keys() == b.keys() and all(same)
+
+
+def make(opened, **more):
+    """Training batches of 6 unless told."""
+    return loader.train_batches(*opened, **{"batch": 6, "length": LENGTH, "seed": 3, **more})
+
+
+@pytest.mark.parametrize("processes", [2, 3, 6])
+def test_the_global_batch_is_the_same_for_any_number_of_processes(opened, processes):
+    alone = make(opened)
+    parts = [make(opened, process=process, processes=processes) for process in range(processes)]
+    for i in (0, 1, 7, 100, 12345):
+        local = [part[i] for part in parts]
+        together = {name: np.concatenate([batch[name] for batch in local]) for name in local[0]}
+        assert equal(together, alone[i])
+        assert together["row"].tolist() == list(range(6)) and local[1]["row"].dtype == np.int32
+
+
+def test_any_order_of_access_and_any_object_gives_the_same(opened):
+    first, second = make(opened), make(opened)
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = {i: first[int(i)] for i in order}
+    assert all(equal(shuffled[i], second[i]) for i in range(40))
+
+
+def test_another_seed_gives_another_order(opened):
+    assert not equal(make(opened)[0], make(opened, seed=4)[0])
+
+
+@pytest.mark.parametrize("batch", [1, 5, 7, 6])
+def test_each_row_once_an_epoch_and_a_new_order_in_each(opened, batch):
+    count = len(opened[1].rows) - 1
+    every = sorted(keys(windows.rows(*opened, np.arange(count), LENGTH)))
+    batches = make(opened, batch=batch)
+    seen = [key for i in range(3 * count // batch + 1) for key in keys(batches[i])]
+    epochs = [seen[e * count:(e + 1) * count] for e in range(3)]
+    assert all(sorted(epoch) == every for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0] and epochs[0] != every
+
+
+def test_fewer_rows_than_a_batch_repeat(opened):
+    split, index = opened
+    few = windows.Index(index.pieces[:3], index.rows[:4])
+    batch = loader.train_batches(split, few, batch=8, length=LENGTH, seed=0)[0]
+    assert len(set(keys(batch))) == 3
+
+
+@pytest.mark.parametrize("kind", ["stream", "packed"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_evaluation_covers_every_prediction_once(opened, kind, processes):
+    split = opened[0]
+    index = windows.plan(split, LENGTH, kind)
+    count = len(index.rows) - 1
+    parts = [loader.eval_batches(split, index, batch=4, length=LENGTH, process=process, processes=processes)
+             for process in range(processes)]
+    assert {len(part) for part in parts} == {-(-count // 4)}
+    batches = [{name: np.concatenate([batch[name] for batch in local]) for name in local[0]}
+               for local in zip(*parts, strict=True)]  # a for loop over them ends
+    assert sum(batch["weights"].sum() for batch in batches) == len(split.tokens) - 1
+    rows = [key for batch in batches for key in keys(batch)]
+    assert rows[:count] == keys(windows.rows(split, index, np.arange(count), LENGTH))
+    assert not np.array(rows[count:]).any() and len(rows) == 4 * len(batches)
+    assert all(batch["row"].tolist() == [0, 1, 2, 3] for batch in batches)
+
+
+def test_a_batch_that_does_not_divide_is_named(opened):
+    with pytest.raises(UserError, match="config.train.batch=6 does not divide among 4 processes"):
+        make(opened, processes=4)
+
+
+def threads():
+    """How many prefetch threads are alive."""
+    return sum(thread.name == "lmlab-prefetch" for thread in threading.enumerate())
+
+
+def test_prefetch_gives_the_same_batches_and_ends_its_thread(opened):
+    batches = make(opened)
+    found = list(loader.prefetch(batches, 5, 12))
+    assert [i for i, _ in found] == list(range(5, 12)) and all(equal(batch, batches[i]) for i, batch in found)
+    assert threads() == 0
+
+
+def test_prefetch_ends_its_thread_when_the_consumer_stops_early(opened):
+    ahead = loader.prefetch(make(opened), 0, 10**6)
+    next(ahead)
+    assert threads() == 1
+    start = time.monotonic()
+    ahead.close()
+    assert threads() == 0 and time.monotonic() - start < 2
+
+
+def test_prefetch_raises_an_error_where_its_batch_was_due():
+    def fetch(i):
+        if i == 3:
+            raise OSError("disk")
+        return {"i": i}
+
+    seen = []
+    with pytest.raises(OSError, match="disk"):
+        for i, _ in loader.prefetch(loader.Batches(fetch, 10), 0, 10):
+            seen.append(i)
+    assert seen == [0, 1, 2] and threads() == 0
+
+
+def test_enough_rows_a_second(opened):
+    batches = make(opened, batch=12)
+    start = time.perf_counter()
+    for i in range(100):
+        batches[i]
+    assert 1200 / (time.perf_counter() - start) > 2000

@@ -1,0 +1,77 @@
+"""The user's files: what is read from them, and the one line that says what is wrong."""
+
+import gzip
+
+import pytest
+
+from lmlab.data import readers
+from lmlab.utils.errors import UserError
+
+
+def write(path, content):
+    """Bytes or text to a file, compressed if its name says so."""
+    data = content if isinstance(content, bytes) else content.encode("utf-8")
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_reads_each_kind_whole_and_exactly(tmp_path, end):
+    text = write(tmp_path / f"a.txt{end}", "\ufeffone\r\n\ttwo  \n中文")
+    table = write(tmp_path / f"a.csv{end}", 'id,body\n1,"a, ""b""\nc"\n2, \n3,d\n')
+    rows = '{"body": "x\\ny"}\n\n{"body": "", "n": 1}\n{"body": "\\u4e2d"}'
+    lines = write(tmp_path / f"a.jsonl{end}", rows)
+    assert list(readers.read(text, "")) == ["one\r\n\ttwo  \n中文"]
+    assert list(readers.read(table, "body")) == ['a, "b"\nc', "d"]
+    assert list(readers.read(lines, "body")) == ["x\ny", "中"]
+
+
+BAD = {
+    "empty.txt": ("", "empty"),
+    "blank.txt": (" \n\n", "empty"),
+    "binary.txt": (b"\x7fELF\x00\x01", "line 1: a NUL byte"),
+    "latin.txt": ("fine\ncaf\xe9".encode("latin-1"), "line 2: not UTF-8 (byte 0xe9)"),
+    "damaged.txt.gz": (b"no gzip", "cannot be read"),
+    "column.csv": ("id,body\n1,a\n", "no column 'text'; it has id, body"),
+    "header.csv": ("text\n", "empty"),
+    "short.csv": ("id,text\n1,a\n2\n", "line 3: the row ends before column 'text'"),
+    "field.jsonl": ('{"text": "a"}\n{"body": "b"}\n', "line 2: no text in field 'text'; it has body"),
+    "number.jsonl": ('{"text": 3}\n', "line 1: no text in field 'text'"),
+    "list.jsonl": ("[1]\n", "line 1: no text in field 'text'; it has a list"),
+    "broken.jsonl": ('{"text": "a"}\n\n{"text": \n', "line 3: not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_with_the_line_and_what_would_do(tmp_path, name):
+    content, message = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    with pytest.raises(UserError) as error:
+        list(readers.read(path, "text"))
+    said = str(error.value)
+    assert message in said and str(path) in said and "\n" not in said and ";" in said
+
+
+def test_a_cut_gz_is_an_error_not_a_shorter_text(tmp_path):
+    path = tmp_path / "cut.txt.gz"
+    path.write_bytes(gzip.compress(b"some text, " * 1000)[:-12])
+    with pytest.raises(UserError, match="cannot be read"):
+        list(readers.read(path, "text"))
+
+
+def test_globs_commas_and_repeats(tmp_path):
+    for name in ("b.txt", "a.txt", "c.csv", "odd, name.txt"):
+        write(tmp_path / name, "x")
+    names = [path.name for path in readers.find(f"{tmp_path}/c.csv, {tmp_path}/[ab].txt,{tmp_path}/a.txt")]
+    assert names == ["c.csv", "a.txt", "b.txt"]
+    assert [path.name for path in readers.find(f"{tmp_path}/odd, name.txt")] == ["odd, name.txt"]
+
+
+def test_paths_that_match_nothing_or_no_text(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        readers.find(f"{tmp_path}/*.txt")
+    with pytest.raises(UserError, match=r"a folder.*/\*\.txt"):
+        readers.find(str(tmp_path))
+    with pytest.raises(UserError, match="cannot tell what it holds"):
+        readers.find(str(write(tmp_path / "a.pdf", "x")))
