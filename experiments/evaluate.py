@@ -4,7 +4,6 @@
     ./run.sh evaluate --run=runs/x --split=test
 """
 
-import json
 import sys
 import tempfile
 
@@ -12,6 +11,7 @@ from absl import flags
 
 from lmlab.utils import cli, environment
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import json_text
 
 RUN = flags.DEFINE_string("run", None, "A run folder.", required=True)
 PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path); empty: a split of the run's own data.")
@@ -36,7 +36,7 @@ def main():
         if PATH.value:
             text = corpus.whole(PATH.value, field=FIELD.value)
             data = run.Data(text, lm.tokenizer, store.prepare(text, lm.tokenizer, scratch + "/tokens"))
-            split, documents = data.split("train"), text.documents("train")
+            split, documents = data.split("all"), text.documents("all")
         else:
             data = run.prepare(lm.config, lm.tokenizer)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
@@ -44,7 +44,7 @@ def main():
         scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"],
                                      "step": lm.step, **baselines.lzma_bits_per_byte([], documents)}
     del scores["lzma_primed_bits_per_byte"]  # nothing primed it
-    print(json.dumps(scores) if JSON.value else
+    print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
 
 

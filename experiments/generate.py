@@ -30,12 +30,12 @@ def main():
     prompts = [_unescape(p) for p in PROMPT.value]
     live = len(prompts) == 1
     show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
-    if live:
-        show(prompts[0])
+    first = iter(prompts if live else [])  # shown with the first new text, when all is known to be in order
     texts = lmlab.generate(
         lm, prompts, max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
         top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, seed=SEED.value,
-        stop=[_unescape(s) for s in STOP.value], on_text=(lambda _, text: show(text)) if live else None)
+        stop=[_unescape(s) for s in STOP.value], on_text=(lambda _, text: show(next(first, "") + text)) if live else None)
+    show(next(first, ""))
     if not live:
         show("\n---\n".join(prompt + text for prompt, text in zip(prompts, texts, strict=True)))
     show("\n")

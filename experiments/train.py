@@ -14,7 +14,7 @@ from lmlab import config as configs
 from lmlab.utils import cli, environment
 from lmlab.utils.files import write_json
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/gpt.py:quickstart", "The experiment.", lock_config=True)
+CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, as configs/gpt.py:tiny.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder: its config, checkpoints, metrics, plots.",
                               required=True)
 
@@ -25,16 +25,21 @@ def main():
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     run.check(config)
     resuming = (workdir / "config.json").is_file()
-    changes = configs.check_resume(configs.load(workdir / "config.json"), config, workdir) if resuming else []
+    changes = configs.check_resume(run.load_config(workdir), config, workdir) if resuming else []
     for line in changes:
         print(f"changed: {line}", file=sys.stderr)
     environment.set_up_jax()
-    summary = session(config, workdir, resuming)
+    again = f"go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}"
+    try:
+        summary = session(config, workdir, resuming)
+    except KeyboardInterrupt:  # outside of training, or for the second time
+        print(f"\n{again}", file=sys.stderr)
+        raise
     if summary["finished"]:
         from lmlab.eval import report
         print(report.table(summary, workdir))
     else:
-        print(f"stopped after step {summary['steps']}; go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}")
+        print(f"stopped after step {summary['steps']}; {again}")
 
 
 def session(config, workdir, resuming):

@@ -19,6 +19,8 @@ from lmlab.utils.files import write_text
 MAY_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.keep", "train.keep_every", "train.parallel",
               "evals.", "mesh.", "model.unroll", "model.remat", "model.attention")
 
+NAMED = ("model", "objective")  # the sections whose `name` says which function takes the rest
+
 
 def parse_arg(arg, presets):
     """Splits a config argument "preset,section.key=value,..." into (preset, {"section.key": "value"}).
@@ -50,8 +52,7 @@ def complete(config: ConfigDict, sections: dict) -> ConfigDict:
     """Adds to each section what its function's defaults say and the config does not; returns the config, locked.
 
     Args:
-      config: what the experiment sets. sections: name -> the function that takes the section, or None for a section
-        that is a plain value.
+      config: what the experiment sets. sections: name -> the function that takes the section.
     """
     check(config, sections)
     for name, function in sections.items():
@@ -63,13 +64,19 @@ def complete(config: ConfigDict, sections: dict) -> ConfigDict:
 def check(config: ConfigDict, sections: dict):
     """Raises a UserError for the first section, key or type that no function takes."""
     for name in config:
-        if name not in sections and name not in ("seed", "init_from"):
-            raise UserError(f"config.{name} is no section{did_you_mean(name, [*sections, 'seed', 'init_from'])}")
+        if name not in sections and name != "seed":
+            raise UserError(f"config.{name} is no section{did_you_mean(name, [*sections, 'seed'])}")
+    seed = config.get("seed", 0)
+    if not _fits(seed, 0) or not 0 <= seed < 2 ** 32:
+        raise UserError(f"config.seed={seed!r} must be a whole number from 0 to {2 ** 32 - 1}")
     for name, function in sections.items():
         known = defaults(function)
-        for key, value in config.get(name, {}).items():
-            if key == "name":
-                continue
+        if name in NAMED:
+            known["name"] = ""
+        section = config.get(name, {})
+        if not isinstance(section, (dict, ConfigDict)):
+            raise UserError(f"config.{name}={section!r} must be a section: a dict of {', '.join(known)}")
+        for key, value in section.items():
             if key not in known:
                 raise UserError(f"config.{name}.{key} does not exist{did_you_mean(key, known)}")
             if not _fits(value, known[key]):
@@ -122,12 +129,14 @@ def save(config: ConfigDict, path: Path):
 
 def load(path: Path) -> ConfigDict:
     """Reads a config that `save` wrote; a UserError where the file is missing or is no JSON object."""
+    folder = Path(path).parent
     try:
-        return ConfigDict(json.loads(Path(path).read_text())).lock()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {Path(path).parent} is no run folder") from None
-    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as e:
-        raise UserError(f"{path} is no config: {e}") from None
+        return ConfigDict(json.loads(Path(path).read_text("utf-8"))).lock()
+    except (FileNotFoundError, NotADirectoryError):
+        runs = [p.parent.name for p in folder.parent.glob("*/config.json")]
+        raise UserError(f"{path} is missing: {folder} is no run folder{did_you_mean(folder.name, runs)}") from None
+    except (ValueError, TypeError, AttributeError) as e:
+        raise UserError(f"{path} is no config: {e}. Restore it from a copy") from None
 
 
 def diff(old, new) -> dict:

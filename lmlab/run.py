@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -19,10 +21,16 @@ from lmlab.data import corpus, loader, store, tokenizers, windows
 from lmlab.models import transformer
 from lmlab.train import checkpoint, loop, optimizer, sharding
 from lmlab.utils.errors import UserError
+from lmlab.utils.trees import by_path
 
 
 def sections(config) -> dict:
     """The function that takes each section of `config` as its keyword arguments."""
+    for name in configs.NAMED:
+        try:
+            config[name]["name"]
+        except (KeyError, TypeError):
+            raise UserError(f"config.{name}.name is missing") from None
     return {"data": corpus.build, "tokenizer": tokenizers.build,
             "model": models.find(config.model.name).Spec, "objective": objectives.find(config.objective.name).loss,
             "optimizer": optimizer.build, "train": loop.Settings, "mesh": sharding.make_mesh, "evals": loop.Evals}
@@ -45,6 +53,18 @@ def check(config):
     if length > model.spec.context:
         raise UserError(f"config.train.length={length} is over config.model.context={model.spec.context}")
     optimizer.build(steps=settings.steps, **config.optimizer)
+
+
+def load_config(folder) -> ConfigDict:
+    """The config of a run folder, fields that are newer than the run at their defaults; a UserError names the file."""
+    path = Path(folder) / "config.json"
+    config = configs.load(path)
+    try:
+        config = complete(config.to_dict(), {})
+        check(config)
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return config
 
 
 def build_model(config, vocab_size):
@@ -113,14 +133,27 @@ def load(folder, step: int = -1) -> LM:
       UserError: where there is no run, no whole checkpoint, or a tokenizer other than the one trained with.
     """
     folder = Path(folder)
-    config = configs.load(folder / "config.json")
+    config = load_config(folder)
     tokenizer = load_tokenizer(folder)
     saved = folder / "checkpoints"
     warn = functools.partial(print, file=sys.stderr)
     step = checkpoint.newest(saved, log=warn) if step < 0 else checkpoint.whole(saved, step)
     if step is None:
         raise UserError(f"{folder} has no checkpoint yet: train it further, or wait for its first save")
-    return LM(build_model(config, tokenizer.vocab_size), checkpoint.restore_params(saved, step), tokenizer, config, step)
+    model, params = build_model(config, tokenizer.vocab_size), checkpoint.restore_params(saved, step)
+    _check_shapes(model, params, folder)
+    return LM(model, params, tokenizer, config, step)
+
+
+def _check_shapes(model, params, folder):
+    """Raises a UserError where the parameters are not those of the model."""
+    shapes = lambda tree: {path: tuple(leaf.shape) for path, leaf in by_path(tree).items()}
+    wanted = shapes(nn.meta.unbox(jax.eval_shape(initialiser(model), jax.random.key(0))))
+    found = shapes(params)
+    for path in sorted(wanted | found):
+        if wanted.get(path) != found.get(path):
+            raise UserError(f"{folder}/config.json does not fit its checkpoints: {path} has shape {found.get(path)} "
+                            f"there and {wanted.get(path)} by the config; restore the config from a copy")
 
 
 def save_tokenizer(tokenizer, folder):
@@ -132,17 +165,26 @@ def save_tokenizer(tokenizer, folder):
 def load_tokenizer(folder):
     """The run's tokenizer; a UserError where its files are not those that were saved."""
     folder = Path(folder) / "tokenizer"
-    tokenizer = tokenizers.load(folder)
-    noted = (folder / "sha256").read_text().strip() if (folder / "sha256").is_file() else "none"
+    try:
+        tokenizer = tokenizers.load(folder)
+        noted = (folder / "sha256").read_text("utf-8").strip()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a library makes of damaged files
+        raise UserError(f"{folder}: the tokenizer is damaged ({type(error).__name__}: {error}); restore it from a "
+                        "copy") from error
     if tokenizers.digest(tokenizer) != noted:
-        raise UserError(f"{folder} is not the tokenizer that the run was trained with (its sha256 differs)")
+        raise UserError(f"{folder} is not the tokenizer that the run was trained with (its sha256 differs); restore "
+                        "it from a copy")
     return tokenizer
 
 
 def read_summary(folder) -> dict:
-    """summary.json of a run; {} before its first session ended."""
-    path = Path(folder) / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """summary.json of a run; {} before its first session ended, or where it cannot be read."""
+    try:
+        return dict(json.loads((Path(folder) / "summary.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def initialiser(model):

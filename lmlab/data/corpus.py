@@ -82,6 +82,17 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents)
 
 
+def whole(path: str, field: str = "text") -> Corpus:
+    """All text of the files that `path` names as one split, "all", nothing left out: text to be scored as it is."""
+    read = sources.files(path, field=field, validation_path="", test_path="")
+    documents = lambda _: map(cleaning.valid_unicode, read.streams["all"]())
+    digest, count = hashlib.sha256(), 0
+    for text in documents("all"):
+        digest.update(hashlib.sha256(text.encode("utf-8")).digest())
+        count += 1
+    return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents)
+
+
 def _check(source: str, path: str, validation: float, test: float, split: str, dedup: str) -> None:
     """Refuses values that mean nothing, by name."""
     choices = (("source", source, ("python_docs", "files", "tfds", "catalog")),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lmlab.utils.errors import UserError
 
-_KINDS = (".txt", ".csv", ".jsonl")
+_TABLES = (".csv", ".jsonl")
+_NO_TEXT = (".json", ".tsv", ".parquet", ".arrow", ".pdf", ".docx", ".zip", ".tar")  # text only after a conversion
 _LONGEST_CELL = 2**31 - 1  # csv refuses cells over 128 kB unless told
 
 
@@ -18,7 +19,7 @@ def find(paths: str) -> list[Path]:
     """The files that comma-separated names and globs stand for, each once, sorted within a glob.
 
     Raises:
-      UserError: if one matches nothing, or matches a file that is not .txt, .csv or .jsonl (or .gz of one).
+      UserError: if one matches nothing, or a file that holds no plain text by its name.
     """
     found: dict[Path, None] = {}
     for pattern in [paths] if Path(paths).is_file() else paths.split(","):
@@ -36,11 +37,11 @@ def find(paths: str) -> list[Path]:
 
 
 def kind(path: Path) -> str:
-    """".txt", ".csv" or ".jsonl", whatever follows; UserError for anything else."""
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if suffix.lower() not in _KINDS:
-        raise UserError(f"{path}: cannot tell what it holds; name it .txt, .csv or .jsonl (or .gz of one)")
-    return suffix.lower()
+    """".csv", ".jsonl", or ".txt" for any other name (.md, .py, ...); UserError for one that says it is no text."""
+    suffix = (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix).lower()
+    if suffix in _NO_TEXT:
+        raise UserError(f"{path}: {suffix} is not read; convert it to .txt, .csv or .jsonl (or .gz of one)")
+    return suffix if suffix in _TABLES else ".txt"
 
 
 def read(path: Path, field: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ def prepare(corpus: Corpus, tokenizer: tokenizers.Tokenizer, folder: str | Path 
     with new_folder(folder) as temporary:
         splits = {split: _write(corpus, tokenizer, split, temporary, progress) for split in corpus.splits}
         streams = {split: functools.partial(corpus.documents, split) for split in corpus.splits}
-        shares = cleaning.overlap(streams.pop("train"), streams)
+        shares = cleaning.overlap(streams.pop("train"), streams) if "train" in streams else {}
         for split, share in shares.items():
             splits[split]["overlap_13gram"] = share
         write_json(temporary / "meta.json", {

@@ -26,7 +26,7 @@ def _advance(model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, ke
 def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
     """Yields the next token of every row, tokens_B (numpy), `count` times or until every row has ended.
 
-    A sequence that outgrows the model's context goes on from its newer half, read anew.
+    A row that outgrows the model's context goes on from its newer half, read anew.
 
     Args:
       model, params: a stacked model and its parameters. prompts: lists of token ids, none empty, of any lengths.
@@ -39,11 +39,14 @@ def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
     texts = [list(p) for p in prompts]
     seen_BV = _seen(texts, vocab) if sampler.repetition_penalty != 1.0 else None
     done_B = np.zeros(len(texts), bool)
-    cache, used, slots = None, 0, 0
+    starts = [0] * len(texts)  # where the part of each text begins that the model sees
+    used = limit = 0
     for i in range(count):
-        if cache is None or used == slots:
-            tokens_BT, positions_BT, slots = _window(texts, context, count - i)
-            cache = transformer.init_cache(model.spec, len(texts), slots)
+        if used == limit:
+            starts = [_start(len(text), start, context) for text, start in zip(texts, starts, strict=True)]
+            tokens_BT, positions_BT, limit = _window([t[s:] for t, s in zip(texts, starts, strict=True)], context)
+            limit = min(limit, tokens_BT.shape[1] + count - i)
+            cache = transformer.init_cache(model.spec, len(texts), _bucket(limit))
             used = 0
         used += tokens_BT.shape[1]
         next_B, cache, seen_BV = _advance(flat_model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B, i)
@@ -58,20 +61,28 @@ def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
             return
 
 
-def _window(texts, context, more):
-    """What to read into an empty cache: the texts padded on the left, (tokens_BT, positions_BT, slots of the cache).
+def _start(length, start, context):
+    """Where a row of `length` tokens is read from that was read from `start`: elsewhere only if it is too long."""
+    return start if length - start <= context else length - max(1, context // 2)
 
-    Padding has position -1. A text that fills the context is cut to its newer half, to leave room to go on.
+
+def _window(texts, context):
+    """What to read into an empty cache: (tokens_BT, positions_BT, slots that may be filled before a row is too long).
+
+    The texts, none longer than the context, are padded on the left; padding has position -1.
     """
-    texts = [t if len(t) < context else t[-max(1, context // 2):] for t in texts]
     longest = max(len(t) for t in texts)
-    length = min(-(-longest // BUCKET) * BUCKET, context - 1) if context > 1 else 1
+    length = min(_bucket(longest), context)
     tokens_BT = np.zeros((len(texts), length), np.int32)
     positions_BT = np.full((len(texts), length), -1, np.int32)
     for b, text in enumerate(texts):
         tokens_BT[b, length - len(text):] = text
         positions_BT[b, length - len(text):] = np.arange(len(text))
-    return tokens_BT, positions_BT, min(context + length - longest, -(-(length + more) // BUCKET) * BUCKET)
+    return tokens_BT, positions_BT, context + length - longest
+
+
+def _bucket(length):
+    return -(-length // BUCKET) * BUCKET
 
 
 def _seen(texts, vocab):

@@ -22,8 +22,10 @@ def check(sampler):
     bounds = {"temperature": (0, 1e4), "top_k": (0, 2 ** 31), "top_p": (0, 1), "min_p": (0, 1),
               "repetition_penalty": (1e-3, 1e3)}
     for name, (low, high) in bounds.items():
-        if not low <= getattr(sampler, name) <= high:
-            raise UserError(f"{name}={getattr(sampler, name)} must be between {low} and {high}")
+        value, kind = getattr(sampler, name), int if name == "top_k" else (int, float)
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            what = "a whole number" if name == "top_k" else "a number"
+            raise UserError(f"{name}={value!r} must be {what} between {low:g} and {high:g}")
     if sampler.top_p == 0:
         raise UserError("top_p=0 leaves no token; use temperature=0 for the most likely one")
 
@@ -60,7 +62,8 @@ def adjust(logits_BV, sampler, seen_BV=None):
     if sampler.repetition_penalty != 1.0 and seen_BV is not None:
         logits_BV = penalise(logits_BV, seen_BV, sampler.repetition_penalty)
     if sampler.temperature:
-        logits_BV = logits_BV / sampler.temperature
+        # Measured from the largest: with a temperature near 0 all others go to -inf, and nothing to +inf or NaN.
+        logits_BV = (logits_BV - logits_BV.max(-1, keepdims=True)) / max(sampler.temperature, 1e-30)
     if sampler.top_k:
         logits_BV = keep_top_k(logits_BV, sampler.top_k)
     if sampler.top_p < 1:

@@ -1,5 +1,6 @@
 """Text in, text out: prompts to token ids, and new ids to text that streams whole characters."""
 
+from lmlab.data.cleaning import valid_unicode
 from lmlab.decoding import sampling
 from lmlab.decoding.cached import continuations
 from lmlab.utils.errors import UserError
@@ -24,14 +25,15 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
     rows = [prompts] if isinstance(prompts, str) else list(prompts)
     sampler = sampling.Sampler(temperature, top_k, top_p, min_p, repetition_penalty)
     sampling.check(sampler)
-    if max_new_tokens < 0:
-        raise UserError(f"max_new_tokens={max_new_tokens} must not be negative")
+    for name, value, low, high in (("max_new_tokens", max_new_tokens, 0, 2 ** 31), ("seed", seed, 0, 2 ** 32 - 1)):
+        if not isinstance(value, int) or not low <= value <= high:
+            raise UserError(f"{name}={value!r} must be a whole number between {low} and {high}")
     if not rows:
         return []
     stops = tuple(s for s in ([stop] if isinstance(stop, str) else stop) if s)
     streams = [TextStream(lm.tokenizer, stops) for _ in rows]
     eod = lm.tokenizer.eod
-    ids = [[eod, *lm.tokenizer.encode(row)] for row in rows]
+    ids = [[eod, *_encode(lm.tokenizer, row)] for row in rows]
     for tokens_B in continuations(lm.model, lm.params, ids, sampler, count=max_new_tokens, seed=seed, eod=eod):
         for row, (stream, token) in enumerate(zip(streams, tokens_B.tolist(), strict=True)):
             _tell(on_text, row, stream.end() if token == eod else stream.push(token))
@@ -41,6 +43,17 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
         _tell(on_text, row, stream.end())
     texts = [stream.text for stream in streams]
     return texts[0] if isinstance(prompts, str) else texts
+
+
+def _encode(tokenizer, text):
+    """The ids of a prompt; a UserError names a character that the tokenizer does not know."""
+    text = valid_unicode(text)
+    ids = tokenizer.encode(text)
+    if UNFINISHED in tokenizer.decode(ids) and UNFINISHED not in text:
+        unknown = next((c for c in text if UNFINISHED in tokenizer.decode(tokenizer.encode(c))), UNFINISHED)
+        raise UserError(f"the prompt holds {unknown!r}, which the run's tokenizer ({tokenizer.kind}) does not know; "
+                        "leave it out, or use a run with another tokenizer")
+    return ids
 
 
 def _tell(on_text, row, piece):
@@ -64,16 +77,17 @@ class TextStream:
         self._ids.append(token)
         old = self._tokenizer.decode(self._ids[self._context:self._read])
         new = self._tokenizer.decode(self._ids[self._context:])
-        if new.endswith(UNFINISHED) and len(self._ids) - self._read < 8:
+        if new.endswith(UNFINISHED):
             return ""
         self._context, self._read = self._read, len(self._ids)
         self._held += new[len(old):]
         return self._release()
 
     def _release(self):
-        hit = min((i for i in (self._held.find(s) for s in self._stops) if i >= 0), default=-1)
-        if hit >= 0:
-            self._held, self.ended = self._held[:hit], True
+        # The stop that is whole first ends the text, so that it does not hang on how the text came in pieces.
+        found = [(i + len(s), i) for i, s in ((self._held.find(s), s) for s in self._stops) if i >= 0]
+        if found:
+            self._held, self.ended = self._held[:min(found)[1]], True
             keep = 0
         else:
             keep = max((n for s in self._stops for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)
@@ -85,9 +99,10 @@ class TextStream:
         """No more tokens: returns what was held back."""
         if self.ended:
             return ""
-        self.ended = True
         old = self._tokenizer.decode(self._ids[self._context:self._read])
-        out = self._held + self._tokenizer.decode(self._ids[self._context:])[len(old):]
-        self.text += out
+        self._held += self._tokenizer.decode(self._ids[self._context:])[len(old):]
+        out = self._release()
+        if not self.ended:
+            self.ended, out = True, out + self._held
+            self.text += self._held
         return out
-

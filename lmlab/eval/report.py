@@ -13,9 +13,9 @@ from lmlab.utils.logs import read_metrics
 
 
 def make_evaluation(config, workdir, data, model, objective, mesh, log):
-    """(step, state) -> {"val_loss", "val_perplexity", ...}: exact scores over the validation split; writes samples.
+    """(step, params) -> {"val_loss", "val_perplexity", ...}: exact scores over the validation split; writes samples.
 
-    `state` is one copy of the train state; samples go to samples/STEP.txt.
+    Samples go to samples/STEP.txt.
     """
     process, processes = jax.process_index(), jax.process_count()
     split = data.split("validation")
@@ -27,10 +27,10 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
                                  split.meta, (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh
                                  else (lambda b: b))
 
-    def evaluate(step, state):
-        scores = score(state["params"])
+    def evaluate(step, params):
+        scores = score(params)
         if config.evals.samples and config.evals.sample_tokens:
-            lm = run.LM(model, state["params"], data.tokenizer, config, step)
+            lm = run.LM(model, params, data.tokenizer, config, step)
             texts = generate(lm, [config.evals.prompt] * config.evals.samples, seed=config.seed,
                              max_new_tokens=config.evals.sample_tokens, temperature=config.evals.temperature)
             if process == 0:
@@ -85,8 +85,7 @@ def _story(workdir, steps):
         return []
     near = lambda share: min(saved, key=lambda step: abs(step - share * steps))
     return [(f"{100 * step // max(1, steps)} % (step {step})",
-             (workdir / "samples" / f"{step}.txt").read_text("utf-8").split("\n\n---\n\n")[0])
-            for step in sorted({near(share) for share in (0, 0.25, 1)})]
+             (workdir / "samples" / f"{step}.txt").read_text("utf-8")) for step in sorted({near(share) for share in (0, 0.25, 1)})]
 
 
 def table(summary, workdir) -> str:
@@ -99,12 +98,12 @@ def table(summary, workdir) -> str:
              ("", "unigram_bits_per_byte", "unigram"), ("speed", "tokens_per_second", "tokens a second"),
              ("time", "wall_seconds", "seconds")]
     sample = workdir / "samples" / f"{summary['steps']}.txt"
-    text = sample.read_text("utf-8").split("\n\n---\n\n")[0] if sample.is_file() else ""
+    text = sample.read_text("utf-8").rstrip("\n").split("\n") if sample.is_file() else []
     return "\n".join([
         f"\n{summary['corpus']}, {summary['steps']} steps",
         *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines
           if summary.get(name) is not None),
-        "\nsample:", *(f"  | {line}" for line in text.rstrip("\n").split("\n")), "",
+        "\nsamples:", *(f"  | {line}" for line in text[:20]), "",
         f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)",
         f"samples  {workdir / 'samples'}", f"more     ./run.sh generate --run={workdir}"])
 

@@ -173,9 +173,9 @@ class Model(nn.Module):
         s = self.spec
         # Looked up in a whole table: a gather from a split one would be replicated anyway, activations and all.
         table_VD = nn.with_logical_constraint(self.token_embedding, ("words", "activation"))
-        x_BTD = table_VD.astype(s.dtype)[tokens_BT]
+        x_BTD = jnp.asarray(table_VD, s.dtype)[tokens_BT]
         if s.positions == "learned":
-            x_BTD = x_BTD + self.position_embedding.astype(s.dtype)[positions_BT]
+            x_BTD = x_BTD + jnp.asarray(self.position_embedding, s.dtype)[positions_BT]
         elif s.positions == "sinusoidal":
             x_BTD = x_BTD + jnp.asarray(layers.sinusoids(s.context, s.width), s.dtype)[positions_BT]
         return nn.with_logical_constraint(x_BTD, ("batch", "length", "activation"))

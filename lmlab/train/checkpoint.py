@@ -157,19 +157,24 @@ def whole(folder, step):
     return step
 
 
+def _reader(folder):
+    handlers = {item: ocp.StandardCheckpointHandler() for item in ("params", "rest")}
+    return ocp.CheckpointManager(Path(folder).absolute(), item_handlers=handlers,
+                                 options=ocp.CheckpointManagerOptions(create=False))
+
+
 def restore(folder, step, target):
     """The whole state of `step`, laid out as `target` (ShapeDtypeStructs with shardings), whatever wrote it."""
-    with ocp.CheckpointManager(Path(folder).absolute()) as manager:
-        rest = {k: v for k, v in target.items() if k != "params"}
-        read = manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target["params"]),
-                                                             rest=ocp.args.StandardRestore(rest)))
+    rest = {k: v for k, v in target.items() if k != "params"}
+    with _reader(folder) as reader:
+        read = reader.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target["params"]),
+                                                            rest=ocp.args.StandardRestore(rest)))
     return {"params": read["params"], **read["rest"]}
 
 
 def restore_params(folder, step):
     """The parameters of `step` as numpy arrays, on any machine."""
-    path = Path(folder).absolute() / str(step) / "params"
-    with ocp.PyTreeCheckpointer() as reader:
-        tree = reader.metadata(path).item_metadata.tree
-        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=args))
+    with _reader(folder) as reader:
+        saved = reader.item_metadata(step)["params"].tree
+        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), saved)
+        return reader.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target)))["params"]

@@ -71,21 +71,19 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
 
     Args:
       strategy: a step.Strategy. state: as strategy.init or strategy.place gives. batches: batches[i] is step i's.
-      checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, one copy of the state) -> scores; "val_loss" among
+      checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, parameters) -> scores; "val_loss" among
         them chooses the best checkpoint.
     """
     start = int(strategy.collect(state)["step"])
     report = Report(start)
     meter = _Meter(log, settings.log_every)
 
-    def measure(step):
+    def measure(step, params):
         meter.flush()
-        report.scores = evaluate(step, strategy.collect(state))
+        report.scores = evaluate(step, params)
         log.write(step, report.scores)
         meter.restart()
 
-    if start == 0:
-        measure(0)
     with _stop_signals() as stop:
         for i, batch in prefetch(batches, start, settings.steps):
             began = time.monotonic()
@@ -95,10 +93,12 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
             if i == start:
                 meter.flush(timed=False)
                 report.compile_seconds = time.monotonic() - began
+                if start == 0:  # only now: whoever waits for the first step should not wait for this as well
+                    measure(0, strategy.init_params())
             last = step == settings.steps
             evaluating = last or step % eval_every == 0
             if evaluating:
-                measure(step)
+                measure(step, strategy.collect(state)["params"])
             report.stopped = bool(stop) and not last
             due = settings.save_every and step % settings.save_every == 0
             if evaluating or due or report.stopped:

@@ -51,8 +51,8 @@ def _wsd(rate, steps, decay, floor, **_):
 
 
 def _rsqrt(rate, warmup, **_):
-    start = max(warmup, 1)
-    return lambda step: rate * jnp.sqrt(start / (start + step))
+    # Counts updates from 1 and from the run's start, as the paper does; `step` is 0 for the first after the warm-up.
+    return lambda step: rate * jnp.sqrt(max(warmup, 1) / (warmup + step + 1))
 
 
 def _exponential(rate, rate_decay, every, **_):

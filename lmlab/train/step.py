@@ -22,6 +22,7 @@ class Strategy(NamedTuple):
     """A way to run the step on several devices."""
     step: Callable        # (state, device batch) -> (state, metrics on device); the old state is donated
     init: Callable        # () -> state at step 0
+    init_params: Callable # () -> one copy of its parameters
     put: Callable         # this process's rows of a batch (numpy) -> device batch
     place: Callable       # one copy of a state -> state
     collect: Callable     # state -> one copy of it, for evaluation and saving
@@ -70,7 +71,7 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
             (grads, metrics), _ = jax.lax.scan(add, zeros, stacked)
         grads, metrics = collect((grads, metrics))
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
-        metrics |= {"grad_norm": optax.global_norm(grads), "rate": schedule(state["step"]), "weight": weights["loss"]}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(state["step"]), "weight": weights["loss"]}
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
                 "step": state["step"] + 1, "extra": state["extra"]}, metrics
     return update
@@ -83,9 +84,15 @@ def _cut(batch, key, pieces):
     return [jax.tree.map(lambda a: a[j::pieces], (rest, keys_B)) for j in range(pieces)]
 
 
-def _init_state(model_init, optimizer, key):
-    params = nn.meta.unbox(model_init(key))
-    return {"params": params, "opt_state": optimizer.init(params), "step": jnp.zeros((), jnp.int32), "extra": {}}
+def _inits(model_init, optimizer):
+    """(key -> parameters, key -> state at step 0)."""
+    def params(key):
+        return nn.meta.unbox(model_init(key))
+
+    def state(key):
+        new = params(key)
+        return {"params": new, "opt_state": optimizer.init(new), "step": jnp.zeros((), jnp.int32), "extra": {}}
+    return params, state
 
 
 def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1) -> Strategy:
@@ -93,7 +100,7 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
 
     model_init: key -> parameters boxed with their logical axes.
     """
-    init = functools.partial(_init_state, model_init, optimizer)
+    init_params, init = _inits(model_init, optimizer)
     key = jax.random.key(seed)
     shapes = jax.eval_shape(init, key)
     parameters = sharding.parameter_shardings(mesh, jax.eval_shape(model_init, key))
@@ -112,12 +119,14 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
     return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
+                    lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
                     functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target)
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1) -> Strategy:
     """The step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
-    init = functools.partial(_init_state, model_init, optimizer)
+    init_params, init = _inits(model_init, optimizer)
+    key = jax.random.key(seed)
     local = [d for d in devices if d.process_index == jax.process_index()]
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data")
     step = jax.pmap(update, axis_name="data", devices=devices, donate_argnums=0)
@@ -126,13 +135,13 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
     collect = lambda state: jax.tree.map(lambda x: x[0], state)
     one = jax.sharding.SingleDeviceSharding(local[0])
     target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=one),
-                          jax.eval_shape(init, jax.random.key(seed)))
+                          jax.eval_shape(init, key))
 
     def run(state, batch):
         state, metrics = step(state, batch)
         return state, collect(metrics)
-    return Strategy(run, lambda: place(jax.jit(init)(jax.random.key(seed))), lambda batch: jax.tree.map(split, batch),
-                    place, collect, target)
+    return Strategy(run, lambda: place(jax.jit(init)(key)), lambda: jax.jit(init_params)(key),
+                    lambda batch: jax.tree.map(split, batch), place, collect, target)
 
 
 def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, batch, seed, accumulation):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lmlab.utils.files import write_text
+from lmlab.utils.files import json_text, write_text
 
 METRICS = "metrics.jsonl"
 
@@ -16,10 +16,10 @@ def read_metrics(folder) -> list[dict]:
     """The rows of a run's metrics.jsonl, a half-written last line left out; [] where there is none."""
     path = Path(folder) / METRICS
     rows = []
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text("utf-8", "replace").split("\n") if path.is_file() else []:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            rows.append({"step": 0, **json.loads(line)})
+        except (ValueError, TypeError):
             continue
     return rows
 
@@ -39,7 +39,7 @@ class RunLog:
         self._began = time.monotonic()
         self._on = process == 0
         if self._on:
-            write_text(self.folder / METRICS, "".join(json.dumps(r) + "\n" for r in rows))
+            write_text(self.folder / METRICS, "".join(json_text(r) + "\n" for r in rows))
             self._file = open(self.folder / METRICS, "a", buffering=1, encoding="utf-8")
             self._board = SummaryWriter(str(self.folder), purge_step=start + 1 if start else None)
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._on, dynamic_ncols=True,
@@ -58,7 +58,7 @@ class RunLog:
         """Adds a row; the bar shows the metrics named in `shown`."""
         if not self._on:
             return
-        self._file.write(json.dumps({"step": step, **metrics, "seconds": round(self.seconds, 3)}) + "\n")
+        self._file.write(json_text({"step": step, **metrics, "seconds": round(self.seconds, 3)}) + "\n")
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)
         if shown:

@@ -1,5 +1,7 @@
 """Pictures of a run: loss, learning rate, throughput, and one page that tells its story."""
 
+import functools
+import math
 import textwrap
 from pathlib import Path
 
@@ -7,15 +9,20 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first: no screen is needed)
+from matplotlib import font_manager  # noqa: E402
 
+PAGE_LINES = 36  # of 8-point text beside the curve
 INK, TRAIN, HELD_OUT = "#333333", "#9ecae1", "#08519c"
 LINES = {"unigram_bits_per_byte": ("unigram", "#7f7f7f"), "lzma_bits_per_byte": ("lzma", "#d95f02"),
          "lzma_primed_bits_per_byte": ("lzma primed with the training text", "#7570b3")}
+# Fonts with Chinese, Japanese or Korean on Linux, macOS and Windows, for samples in those scripts.
+CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC",
+       "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS")
 
 
 def series(rows, name):
-    """(steps, values) of the rows that have `name`."""
-    found = [(r["step"], r[name]) for r in rows if name in r]
+    """(steps, values) of the rows that have a finite `name`."""
+    found = [(r["step"], r[name]) for r in rows if r.get(name) is not None and math.isfinite(r[name])]
     return [s for s, _ in found], [v for _, v in found]
 
 
@@ -28,6 +35,7 @@ def draw_run(folder, rows, summary, samples=(), title=""):
     """
     folder = Path(folder) / "plots"
     folder.mkdir(parents=True, exist_ok=True)
+    title = _drawable(title)
     return [_curve(folder / "rate.png", rows, "rate", "learning rate", title),
             _curve(folder / "throughput.png", rows, "tokens_per_second", "tokens per second", title),
             _loss(folder / "loss.png", rows, summary, title),
@@ -37,7 +45,8 @@ def draw_run(folder, rows, summary, samples=(), title=""):
 def _curve(path, rows, name, label, title):
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(*series(rows, name), color=HELD_OUT)
-    axes.set(xlabel="step", ylabel=label, title=title)
+    axes.set(xlabel="step", ylabel=label)
+    axes.set_title(title, parse_math=False, family=["DejaVu Sans", *_fonts()[1:]])
     axes.set_ylim(bottom=0)
     return _save(figure, path)
 
@@ -45,7 +54,7 @@ def _curve(path, rows, name, label, title):
 def _loss(path, rows, summary, title):
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     loss_axes(axes, rows, summary)
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False, family=["DejaVu Sans", *_fonts()[1:]])
     return _save(figure, path)
 
 
@@ -59,40 +68,64 @@ def loss_axes(axes, rows, summary):
     axes.plot(steps, [x * scale for x in losses], color=TRAIN, label="training")
     held_steps, held = series(rows, "val_bits_per_byte")
     axes.plot(held_steps, held, "o-", color=HELD_OUT, label="held out")
-    for name, (label, colour) in LINES.items():
-        if name in summary:
-            axes.axhline(summary[name], color=colour, linestyle="--", linewidth=1.2,
-                         label=f"{label}: {summary[name]:.2f}")
-    lowest = [x * scale for x in losses] + held + [summary[n] for n in LINES if n in summary]
-    axes.set_ylim(0.9 * min(lowest), 1.15 * max(held[:1] + [summary.get("unigram_bits_per_byte", 0)]))
+    lines = {name: summary[name] for name in LINES if summary.get(name) is not None}
+    for name, value in lines.items():
+        axes.axhline(value, color=LINES[name][1], linestyle="--", linewidth=1.2, label=f"{LINES[name][0]}: {value:.2f}")
+    # From the start of the held-out curve (or the unigram) downwards: the first losses of a batch may be far above.
+    shown = [x * scale for x in losses] + held + list(lines.values())
+    top = max([*held[:1], lines.get("unigram_bits_per_byte", 0)]) or max(shown, default=0)
+    if top > 0:
+        axes.set_ylim(0.9 * min(shown), 1.15 * top)
     axes.set(xlabel="step", ylabel="bits per byte")
     if held:
-        axes.annotate(f"{held[-1]:.2f}", (held_steps[-1], held[-1]), textcoords="offset points", xytext=(-4, -14),
-                      ha="right", color=HELD_OUT, fontweight="bold")
+        axes.annotate(f"{held[-1]:.2f}", (held_steps[-1], held[-1]), textcoords="offset points", xytext=(6, -3),
+                      ha="left", color=HELD_OUT, fontweight="bold")
     axes.legend(frameon=False, fontsize=9)
 
 
+@functools.cache
+def _fonts():
+    """Families for text that may be Chinese: the plain one, then those installed of CJK."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans Mono", *(name for name in CJK if name in installed)]
+
+
+@functools.cache
+def _characters():
+    """The code points that those fonts draw."""
+    files = [font_manager.findfont(name) for name in _fonts()]
+    return frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
+
+
+def _drawable(text):
+    """The text on one line or more; what no font draws becomes a dot."""
+    return "".join(c if c == "\n" or c.isprintable() and ord(c) in _characters() else "·" for c in text)
+
+
 def _story(path, rows, summary, samples, title):
-    figure = plt.figure(figsize=(12, 5.4), layout="constrained")
-    left, right = figure.add_gridspec(1, 2, width_ratios=(1, 1.15))
+    figure = plt.figure(figsize=(12.6, 5.4), layout="constrained")
+    left, right = figure.add_gridspec(1, 2, width_ratios=(1, 1.1))
     axes = figure.add_subplot(left)
     loss_axes(axes, rows, summary)
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False, family=["DejaVu Sans", *_fonts()[1:]])
     text = figure.add_subplot(right)
     text.axis("off")
+    each = max(3, (PAGE_LINES - 2 * len(samples)) // max(1, len(samples)))
+    line = 1.0 / PAGE_LINES
     y = 1.0
     for label, sample in samples:
-        body = _wrapped(sample, 82, max(3, 18 // max(1, len(samples))))
-        text.text(0, y, label, fontsize=10, fontweight="bold", color=HELD_OUT, va="top", transform=text.transAxes)
-        text.text(0, y - 0.045, body, fontsize=8, family="monospace", color=INK, va="top", transform=text.transAxes,
-                  parse_math=False)
-        y -= 0.085 + 0.0365 * (body.count("\n") + 1)
+        body = _wrapped(sample, 86, each)
+        write = lambda at, words, **style: text.text(0, at, words, va="top", transform=text.transAxes,
+                                                     parse_math=False, **style)
+        write(y, label, fontsize=10, fontweight="bold", color=HELD_OUT)
+        write(y - 1.4 * line, body, fontsize=8, family=_fonts(), color=INK, linespacing=1.15)
+        y -= (each + 2) * line
     return _save(figure, path)
 
 
 def _wrapped(text, width, lines):
-    """The text in lines of `width`; what a font cannot draw becomes a dot."""
-    plain = "".join(c if c.isprintable() or c == "\n" else "·" for c in text.expandtabs(4))
+    """The text in lines of `width`."""
+    plain = _drawable(text.expandtabs(4))
     out = [piece for line in plain.strip("\n").split("\n") for piece in (textwrap.wrap(
         line, width, drop_whitespace=False, replace_whitespace=False) or [""])]
     return "\n".join(out[:lines])

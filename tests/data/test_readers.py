@@ -73,5 +73,6 @@ def test_paths_that_match_nothing_or_no_text(tmp_path):
         readers.find(f"{tmp_path}/*.txt")
     with pytest.raises(UserError, match=r"a folder.*/\*\.txt"):
         readers.find(str(tmp_path))
-    with pytest.raises(UserError, match="cannot tell what it holds"):
+    with pytest.raises(UserError, match=r"a\.pdf: \.pdf is not read; convert it"):
         readers.find(str(write(tmp_path / "a.pdf", "x")))
+    assert readers.kind(write(tmp_path / "notes.md", "x")) == readers.kind(tmp_path / "a.md.gz") == ".txt"

@@ -1,0 +1,89 @@
+"""What a run leaves behind to be read: summary.json, the table, the samples, the plots."""
+
+import json
+import math
+import shutil
+
+import matplotlib.image
+import pytest
+
+from commands import WORDS, tiny
+
+from lmlab import run
+from lmlab.data import loader, store, windows
+from lmlab.eval import report
+from lmlab.utils.logs import read_metrics
+
+REQUIRED = {"steps": int, "tokens": int, "wall_seconds": float, "compile_seconds": float, "tokens_per_second": float,
+            "train_loss": float, "val_loss": float, "val_bits_per_byte": float, "lzma_bits_per_byte": float,
+            "lzma_primed_bits_per_byte": float, "unigram_bits_per_byte": float, "val_perplexity": float,
+            "val_word_perplexity": float, "finished": bool}
+
+
+@pytest.fixture(scope="module")
+def summary():
+    """summary.json of the tiny run."""
+    return json.loads((tiny() / "run" / "summary.json").read_text("utf-8"), parse_constant=pytest.fail)
+
+
+def test_summary_holds_what_the_design_asks_for(summary):
+    for name, kind in REQUIRED.items():
+        assert isinstance(summary[name], kind) and (kind is bool or 0 < summary[name] < math.inf), name
+    assert summary["steps"] == 6 and summary["finished"]
+    assert summary["compile_seconds"] < summary["wall_seconds"] < 100
+
+
+def test_summary_counts_as_by_hand(summary):
+    rows = read_metrics(tiny() / "run")
+    assert summary["val_loss"] == rows[-1]["val_loss"] and summary["train_loss"] < 5.6
+    assert summary["val_bits_per_byte"] < rows[0]["val_bits_per_byte"]
+    length = len((tiny() / "text.txt").read_text("utf-8"))
+    held_out = (tiny() / "text.txt").read_text("utf-8")[int(length * 0.9):int(length * 0.95)]
+    assert summary["validation_bytes"] == len(held_out.encode())
+    assert summary["val_bits_per_byte"] == pytest.approx(
+        summary["val_loss"] * (len(held_out.encode()) + 1) / math.log(2) / len(held_out.encode()), rel=1e-6)
+    config = run.load_config(tiny() / "run")
+    data = run.prepare(config, run.load_tokenizer(tiny() / "run"))
+    split = store.open_split(data.folder, "train")
+    batches = loader.train_batches(split, windows.plan(split, 32, "stream"), batch=8, length=32, seed=0)
+    assert summary["tokens"] == sum(int(batches[i]["weights"].sum()) for i in range(6))
+
+
+def test_table_is_for_people(summary):
+    table = report.table(summary, tiny() / "run")
+    assert table in (tiny() / "out").read_text("utf-8")
+    for word in ("bits per byte", "lzma", "unigram", "tokens a second", "story.png", f"--run={tiny() / 'run'}"):
+        assert word in table
+    assert f"{summary['val_loss']:.4g}" in table
+
+
+def test_table_of_a_run_with_little_to_tell(tmp_path):
+    assert "3 steps" in report.table({"corpus": "x", "steps": 3, "val_loss": None}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["loss", "rate", "throughput", "story"])
+def test_plots_are_pictures(name):
+    image = matplotlib.image.imread(tiny() / "run" / "plots" / f"{name}.png")
+    assert image.shape[0] > 300 and image[..., :3].std() > 0.02
+
+
+def test_samples_stand_at_every_evaluation():
+    folder = tiny() / "run" / "samples"
+    assert sorted(int(p.stem) for p in folder.iterdir()) == [0, 3, 6]
+    assert all(p.read_text("utf-8").strip() for p in folder.iterdir())
+
+
+def test_measured_baselines_are_those_of_the_split(summary):
+    data = run.prepare(run.load_config(tiny() / "run"), run.load_tokenizer(tiny() / "run"))
+    assert report.measure_baselines(data) == {k: v for k, v in summary.items() if k in (
+        "lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte")}
+    assert any(word in next(iter(data.corpus.documents("validation"))) for word in WORDS)
+
+
+def test_a_damaged_summary_is_as_none(tmp_path):
+    shutil.copy(tiny() / "run" / "summary.json", tmp_path)
+    assert run.read_summary(tmp_path)["steps"] == 6
+    for content in ("", "{", "[1]", "5", "\xff"):
+        (tmp_path / "summary.json").write_text(content, "latin-1")
+        assert run.read_summary(tmp_path) == {}
+    assert run.read_summary(tmp_path / "none") == {}

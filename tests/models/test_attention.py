@@ -1,0 +1,108 @@
+"""Attention against loops in float64 and against jax's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lmlab.models import attention
+
+ON_GPU = jax.default_backend() == "gpu"
+HERE = ["xla", "cudnn", "auto"] if ON_GPU else ["xla"]  # "auto" is "xla" without a GPU: tested last
+
+
+def arrays(B=2, T=5, S=7, H=4, G=2, K=8, seed=0):
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.standard_normal(s).astype(np.float32) for s in ((B, T, H, K), (B, S, G, K), (B, S, G, K)))
+    mask = rng.random((B, 1, T, S)) < 0.6
+    mask[..., 0] = True
+    return q, k, v, mask
+
+
+def by_loops(q, k, v, mask):
+    """The formula, one number at a time, in float64."""
+    B, T, H, K = q.shape
+    out = np.zeros(q.shape)
+    for b in range(B):
+        for t in range(T):
+            for h in range(H):
+                g = h // (H // k.shape[2])
+                seen = [s for s in range(k.shape[1]) if mask is None or mask[b, 0, t, s]]
+                scores = [sum(float(q[b, t, h, i]) * float(k[b, s, g, i]) for i in range(K)) / K ** 0.5 for s in seen]
+                e = np.exp(np.array(scores) - max(scores))
+                out[b, t, h] = sum(w * np.float64(v[b, s, g]) for w, s in zip(e / e.sum(), seen))
+    return out
+
+
+@pytest.mark.parametrize("G", [1, 2, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attend_is_the_formula(G, masked):
+    q, k, v, mask = arrays(G=G)
+    got = attention.attend(q, k, v, mask if masked else None, backend="xla")
+    np.testing.assert_allclose(got, by_loops(q, k, v, mask if masked else None), atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("G", [1, 2, 4])
+def test_attend_and_its_gradients_are_those_of_jax(backend, G, assert_close):
+    q, k, v, mask = arrays(G=G, T=16, S=16)
+    dtype, tolerance = (jnp.bfloat16, 2e-2) if backend == "cudnn" else (jnp.float32, 1e-5)
+    q, k, v = (jnp.asarray(x, dtype) for x in (q, k, v))
+    weigh = lambda out: (out.astype(jnp.float32) * jnp.cos(jnp.arange(out.size).reshape(out.shape))).sum()
+    ours = jax.grad(lambda *x: weigh(attention.attend(*x, mask, backend=backend)), (0, 1, 2))
+    theirs = jax.grad(lambda *x: weigh(jax.nn.dot_product_attention(*x, mask=mask, implementation="xla")), (0, 1, 2))
+    assert_close(attention.attend(q, k, v, mask, backend=backend),
+                 jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="xla"), tolerance)
+    assert_close(ours(q, k, v), theirs(q, k, v), tolerance)
+
+
+def test_weights_are_a_distribution_over_the_keys_allowed():
+    q, k, _, mask = arrays()
+    weights_BGRTS = attention.attention_weights(q, k, mask)
+    np.testing.assert_allclose(weights_BGRTS.sum(-1), 1, atol=1e-6)
+    assert not np.asarray(weights_BGRTS)[np.broadcast_to(~mask[:, :, None], weights_BGRTS.shape)].any()
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_a_row_that_may_look_nowhere_is_finite_and_so_are_gradients(backend):
+    q, k, v, mask = arrays(T=16, S=16)
+    mask[:, :, 3] = False
+    q, k, v = (jnp.asarray(x, jnp.bfloat16 if backend == "cudnn" else jnp.float32) for x in (q, k, v))
+    value, grads = jax.value_and_grad(
+        lambda *x: attention.attend(*x, mask, backend=backend).astype(jnp.float32).sum(), (0, 1, 2))(q, k, v)
+    assert np.isfinite(value) and all(np.isfinite(np.float32(g)).all() for g in grads)
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_what_the_mask_hides_has_no_influence_at_all(backend, assert_same):
+    """Two documents in a row: the first's keys and values may be anything, infinitely large numbers apart."""
+    q, k, v, _ = arrays(T=16, S=16)
+    segments = np.repeat([[1] * 9 + [2] * 7], 2, 0)
+    mask = attention.causal_mask(jnp.asarray(segments))
+    k2, v2 = k.copy(), v.copy()
+    k2[:, :9], v2[:, :9] = 100 * k[:, :9] + 3, -1000.0
+    dtype = jnp.bfloat16 if backend == "cudnn" else jnp.float32
+    run = lambda *x: attention.attend(*(jnp.asarray(a, dtype) for a in x), mask, backend=backend)[:, 9:]
+    assert_same(run(q, k2, v2), run(q, k, v))
+
+
+def test_auto_chooses_by_device_and_type(assert_same):
+    q, k, v, mask = arrays()
+    assert_same(attention.attend(q, k, v, mask), attention.attend(q, k, v, mask, backend="xla"))
+
+
+def test_causal_mask_by_loops():
+    segments = np.array([[1, 1, 2, 2, 2, 0], [1, 2, 3, 3, 0, 0]])
+    mask = np.asarray(attention.causal_mask(jnp.asarray(segments)))
+    for b in range(2):
+        for t in range(6):
+            for s in range(6):
+                assert mask[b, 0, t, s] == (s <= t and segments[b, t] == segments[b, s])
+
+
+def test_errors_name_what_is_wrong():
+    q, k, v, _ = arrays(H=4, G=2)
+    with pytest.raises(ValueError, match="4 query heads are not a multiple of 3"):
+        attention.attend(q, np.zeros((2, 7, 3, 8)), np.zeros((2, 7, 3, 8)), backend="xla")
+    with pytest.raises(ValueError, match="'flash' is unknown; try one of auto, xla, cudnn"):
+        attention.attend(q, k, v, backend="flash")

@@ -1,0 +1,45 @@
+"""Small models under every strategy, and an optimizer that shows the gradient."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from lmlab import models, objectives, run
+from lmlab.train import sharding, step
+
+MESHES = {"one": dict(data=1), "data": dict(data=8), "fsdp": dict(data=1, fsdp=8), "tensor": dict(data=2, tensor=4),
+          "mixed": dict(data=2, fsdp=2, tensor=2), "pmap": dict(data=8), "four": dict(data=2, fsdp=2)}
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """A function that builds a Transformer which every mesh of MESHES divides; the vocabulary is ragged."""
+    def make(**more):
+        """Two layers with rotary positions, grouped heads, QK-norm and an untied head, unless `more` says otherwise."""
+        return models.build("transformer", **{**dict(
+            vocab_size=37, context=16, width=16, layers=2, heads=8, kv_heads=4, head_dim=8, ff=24, norm="rms",
+            positions="rotary", qk_norm=True, activation="swiglu", tied=False), **more})
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_strategy(eight):
+    """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
+    def make(name, model, optimizer, *, batch=16, seed=5, accumulation=1):
+        """On as many of the eight devices as the mesh needs."""
+        sizes = {"fsdp": 1, "tensor": 1, **MESHES[name]}
+        needed = sizes["data"] * sizes["fsdp"] * sizes["tensor"]
+        mesh = sharding.make_mesh(**sizes, devices=eight[:needed])
+        return step.make_strategy("pmap" if name == "pmap" else "jit", model, run.initialiser(model),
+                                  objectives.build("causal", vocab_size=model.spec.vocab_size, chunk=8), *optimizer, mesh,
+                                  batch=batch, seed=seed, accumulation=accumulation)
+    return make
+
+
+@pytest.fixture(scope="session")
+def tap():
+    """(optimizer, schedule): leaves the parameters alone; its state is the gradient, to the last bit."""
+    zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
+    return optax.GradientTransformation(lambda params: {"seen": zeros(params)},
+                                        lambda grads, _, __: (zeros(grads), {"seen": grads})), lambda step: 1.0

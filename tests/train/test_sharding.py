@@ -1,0 +1,102 @@
+"""Meshes, and where parameters and moments live on them."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from lmlab.train import optimizer, sharding
+from lmlab.utils.errors import UserError
+from lmlab.utils.trees import by_path
+
+
+@pytest.mark.parametrize("sizes,message", [
+    (dict(fsdp=3), "config.mesh.fsdp=3 does not divide 8 devices; try 2, 4, 8"),
+    (dict(tensor=0), "config.mesh.tensor=0 does not divide 8 devices; try 2, 4, 8"),
+    (dict(data=16), "config.mesh.data=16 does not divide 8 devices"),
+    (dict(data=2, fsdp=2, tensor=4), "is no layout of 8 devices: the product must be 8"),
+    (dict(data=2), "is no layout of 8 devices"),
+    (dict(data=-1, fsdp=-1), "one size may be -1"),
+    (dict(data=-1, fsdp=8, tensor=2), "is no layout of 8 devices"),
+])
+def test_impossible_meshes_name_what_would_do(sizes, message, eight):
+    with pytest.raises(UserError, match=message):
+        sharding.make_mesh(**sizes, devices=eight)
+
+
+def test_one_device_takes_one_only():
+    with pytest.raises(UserError, match="config.mesh.fsdp=2 does not divide 1 device; try 1"):
+        sharding.make_mesh(fsdp=2, devices=jax.devices()[:1])
+
+
+@pytest.mark.parametrize("sizes,shape", [
+    (dict(), (8, 1, 1)), (dict(fsdp=4), (2, 4, 1)), (dict(data=2, fsdp=-1, tensor=2), (2, 2, 2)),
+    (dict(data=1, fsdp=1, tensor=-1), (1, 1, 8))])
+def test_one_axis_takes_what_the_others_leave(sizes, shape, eight):
+    mesh = sharding.make_mesh(**sizes, devices=eight)
+    assert tuple(mesh.shape.values()) == shape and mesh.axis_names == ("data", "fsdp", "tensor")
+    assert len(set(mesh.devices.flat)) == 8
+
+
+@pytest.fixture(scope="module")
+def targets(make_model, make_strategy):
+    """A function: (mesh, optimizer) -> {path: ShapeDtypeStruct} of a whole train state; nothing is compiled."""
+    def make(name, which, **model):
+        built = optimizer.build(steps=10, name=which, warmup=1)
+        return by_path(make_strategy(name, make_model(**model), built).target)
+    return make
+
+
+def test_the_table_lays_out_kernels(targets):
+    where = {path: leaf.sharding.spec for path, leaf in targets("mixed", "sgd").items()}
+    kernel = lambda path: where[f"params/blocks/{path}/kernel"]
+    assert kernel("attention/qkv") == PartitionSpec(None, "fsdp", "tensor", None, None)
+    assert kernel("attention/out") == PartitionSpec(None, "tensor", None, "fsdp")
+    assert kernel("ff/wi") == PartitionSpec(None, "fsdp", None, "tensor")
+    assert kernel("ff/wo") == PartitionSpec(None, "tensor", "fsdp")
+    assert where["params/norm_final/scale"] == PartitionSpec(None)
+
+
+def test_a_ragged_vocabulary_is_on_every_device_of_the_axis(targets):
+    ragged, even = targets("mixed", "sgd"), targets("mixed", "sgd", vocab_size=38)
+    for path, spec, whole in [("params/token_embedding", ("tensor", "fsdp"), (None, "fsdp")),
+                              ("params/head/kernel", ("fsdp", "tensor"), ("fsdp", None))]:
+        assert even[path].sharding.spec == PartitionSpec(*spec)
+        assert ragged[path].sharding.spec == PartitionSpec(*whole)
+
+
+def test_any_other_ragged_axis_is_refused_by_name(targets):
+    with pytest.raises(UserError, match="config.mesh.tensor=4 does not divide axis 1 of blocks/attention/qkv/bias"):
+        targets("tensor", "sgd", kv_heads=2)
+
+
+@pytest.mark.parametrize("which", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("name", ["fsdp", "mixed"])
+def test_moments_live_where_their_parameters_live(which, name, targets):
+    leaves = targets(name, which)
+    params = {path.removeprefix("params/"): leaf for path, leaf in leaves.items() if path.startswith("params/")}
+    moments = {path: leaf for path, leaf in leaves.items() if path.startswith("opt_state/") and leaf.ndim
+               and not path.endswith("ns_coeffs")}  # Muon's three numbers
+    copies = {"sgd": 1, "adamw": 2, "muon": None}[which]
+    assert copies is None or len(moments) == copies * len(params)
+    for path, leaf in moments.items():
+        owner = next(p for p in params if path.endswith("/" + p))
+        assert leaf.shape == params[owner].shape and leaf.sharding == params[owner].sharding, path
+
+
+@pytest.mark.parametrize("which", ["adamw", "muon"])
+def test_fully_sharded_state_leaves_nothing_large_on_every_device(which, targets):
+    """Under fsdp=8 a device holds an eighth, but for norms, biases, counts."""
+    leaves = targets("fsdp", which, vocab_size=4096)
+    held = {path: int(np.prod(leaf.sharding.shard_shape(leaf.shape))) for path, leaf in leaves.items()}
+    total = sum(int(np.prod(leaf.shape)) for leaf in leaves.values())
+    assert sum(held.values()) < 1.1 * total / 8
+    for path, leaf in leaves.items():
+        assert not leaf.sharding.is_fully_replicated or leaf.size < 500, path
+
+
+def test_put_batch_splits_rows(eight):
+    rows = sharding.batch_sharding(sharding.make_mesh(2, 2, 2, devices=eight))
+    placed = sharding.put_batch({"tokens": np.arange(32).reshape(8, 4)}, rows)["tokens"]
+    np.testing.assert_array_equal(placed, np.arange(32).reshape(8, 4))
+    assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 4)}

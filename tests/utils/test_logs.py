@@ -1,0 +1,90 @@
+"""metrics.jsonl over several sessions: nothing twice, nothing lost, strict JSON."""
+
+import json
+import math
+import time
+
+import pytest
+
+from lmlab.utils.logs import RunLog, read_metrics
+
+
+def session(folder, start, steps, until):
+    log = RunLog(folder, start=start, steps=steps)
+    for step in range(start + 1, until + 1):
+        log.write(step, {"loss": 10.0 - step, "tokens_seen": 100.0 * step}, shown=("loss",))
+        log.advance(step)
+    log.say("a line")
+    log.close()
+    return log
+
+
+def test_rows_after_the_last_save_come_again_once(tmp_path):
+    session(tmp_path, 0, 10, 7)          # killed at step 7, saved at 5
+    session(tmp_path, 5, 10, 10)
+    rows = read_metrics(tmp_path)
+    assert [r["step"] for r in rows] == list(range(1, 11))
+    assert [r["loss"] for r in rows] == [10.0 - s for s in range(1, 11)]
+
+
+def test_a_start_from_nothing_drops_everything(tmp_path):
+    session(tmp_path, 0, 10, 4)
+    session(tmp_path, 0, 10, 2)
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("tail", ['{"step": 5, "lo', '{"step": 5, "loss": 1.0', "{", "\x00\x00\x00", "5\n", "[]\n", "\n\n"])
+def test_a_half_written_last_line_is_left_out(tmp_path, tail):
+    session(tmp_path, 0, 10, 4)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(tail)
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2, 3, 4]
+    session(tmp_path, 4, 10, 6)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_bytes_that_are_no_text_do_not_stop_a_run(tmp_path):
+    session(tmp_path, 0, 10, 2)
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(b"\xff\xfe\n")
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2]
+
+
+def test_seconds_and_tokens_go_on(tmp_path):
+    log = RunLog(tmp_path, start=0, steps=3)
+    time.sleep(0.2)
+    log.write(1, {"tokens_seen": 64.0})
+    log.close()
+    again = RunLog(tmp_path, start=1, steps=3)
+    assert 0.2 <= again.seconds < 5 and again.tokens_before == 64.0
+    again.close()
+
+
+def test_numbers_that_json_has_not_are_null(tmp_path):
+    log = RunLog(tmp_path, start=0, steps=3)
+    log.write(1, {"loss": math.nan, "val_word_perplexity": math.inf, "fine": 1.5})
+    log.close()
+    line = (tmp_path / "metrics.jsonl").read_text()
+    row = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert row["loss"] is None and row["val_word_perplexity"] is None and row["fine"] == 1.5
+
+
+def test_other_processes_write_nothing(tmp_path):
+    log = RunLog(tmp_path, start=0, steps=3, process=1)
+    log.write(1, {"loss": 1.0})
+    log.say("hush")
+    log.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+    session(tmp_path, 0, 3, 3)
+    data, found = next(tmp_path.glob("events.*")).read_bytes(), []
+    while data:  # length, checksum, data, checksum
+        size = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12:12 + size])
+        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        data = data[16 + size:]
+    assert [(s, v) for s, tag, v in found if tag == "loss"] == [(1, 9.0), (2, 8.0), (3, 7.0)]
