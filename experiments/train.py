@@ -54,6 +54,8 @@ def session(config, workdir, resuming):
     process, processes = jax.process_index(), jax.process_count()
     mesh = sharding.make_mesh(**config.mesh)
     data = run.prepare(config, run.load_tokenizer(workdir) if resuming else None, progress=sys.stderr.isatty())
+    if resuming:
+        run.check_text(workdir, data)
     model = run.build_model(config, data.tokenizer.vocab_size)
     objective = run.build_objective(config, data.tokenizer.vocab_size)
     strategy = step.make_strategy(settings.parallel, model, run.initialiser(model), objective,
@@ -66,7 +68,7 @@ def session(config, workdir, resuming):
     if not resuming:
         run.save_tokenizer(data.tokenizer, workdir)
     configs.save(config, workdir / "config.json")
-    write_json(workdir / "run.json", environment.describe())
+    write_json(workdir / "run.json", environment.describe() | {"text": run.describe_text(data)})
     log = RunLog(workdir, start=start or 0, steps=settings.steps, process=process)
     checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=settings.keep, keep_every=settings.keep_every)
     evaluate = report.make_evaluation(config, workdir, data, model, objective, mesh, log)

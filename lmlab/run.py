@@ -179,6 +179,22 @@ def load_tokenizer(folder):
     return tokenizer
 
 
+def describe_text(data) -> dict:
+    """What run.json says of the text: its name and the fingerprint of its content and splits."""
+    return {"name": data.corpus.name, "fingerprint": data.corpus.fingerprint}
+
+
+def check_text(folder, data):
+    """Raises a UserError where a run was trained on other text than `data` holds, under whatever name."""
+    try:
+        noted = json.loads((Path(folder) / "run.json").read_text("utf-8"))["text"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if noted != describe_text(data):
+        raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of it); "
+                        "restore the text, or use a new --workdir")
+
+
 def read_summary(folder) -> dict:
     """summary.json of a run; {} before its first session ended, or where it cannot be read."""
     try:

@@ -9,6 +9,7 @@ import os
 import runpy
 import signal
 import sys
+import traceback
 
 HEAVY = ("jax", "flax.linen", "optax", "orbax.checkpoint", "grain", "ml_collections.config_flags", "matplotlib.pyplot",
          "sentencepiece", "tokenizers", "tensorboardX", "lmlab.run", "lmlab.eval.report", "lmlab.pipelines")
@@ -34,8 +35,17 @@ def main():
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            verb(json.loads(line))
-            sys.exit(0)
+            code = 0
+            try:
+                verb(json.loads(line))
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # to take all the modules down again would be most of the time
         answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
 
 

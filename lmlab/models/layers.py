@@ -77,7 +77,7 @@ class FeedForward(nn.Module):
     def __call__(self, x_BTD):
         dense = lambda **kw: Projection(bias=self.bias, dtype=self.dtype, **kw)
         if self.activation in GATES:
-            h_BT2F = dense(shape=(self.width, 2, self.hidden), axes=("embed", "gate", "ff"), name="wi")(x_BTD)
+            h_BT2F = dense(shape=(self.width, 2, self.hidden), axes=("embed", "gate", "ff"), name="wi_gated")(x_BTD)
             h_BTF = GATES[self.activation](h_BT2F[..., 0, :]) * h_BT2F[..., 1, :]
         else:
             h_BTF = dense(shape=(self.width, self.hidden), axes=("embed", "ff"), name="wi")(x_BTD)

@@ -28,6 +28,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder, *, keep=3, keep_every=0):
+        _refuse_brackets(folder)
         self.folder = Path(folder).absolute()
         policies = [checkpoint_managers.LatestN(keep),
                     checkpoint_managers.BestN(get_metric_fn=lambda m: m["score"], reverse=True, n=1,
@@ -66,6 +67,12 @@ class Checkpoints:
         finally:
             self._thread.shutdown()
             self._manager.close()
+
+
+def _refuse_brackets(folder):
+    # Orbax reads its own folder's name as a glob pattern: with a [ in it, it commits a checkpoint without any data.
+    if "[" in str(Path(folder).absolute()):
+        raise UserError(f"{folder}: no checkpoint can be saved under a path with a [ in it; use another --workdir")
 
 
 def _save_args(state):
@@ -118,8 +125,11 @@ def newest(folder, *, repair=False, log=print) -> int | None:
     are free again. Only the run itself may: to anyone else, a step without a manifest may be one just being saved.
 
     Raises:
-      UserError: where there are finished steps and none is whole. They are left as they are.
+      UserError: where there are finished steps and none is whole. They are left as they are. With repair, also where
+        the folder is one that nothing can be saved in.
     """
+    if repair:
+        _refuse_brackets(folder)
     folder = Path(folder)
     good = good_steps(folder)
     bad = []

@@ -131,17 +131,17 @@ class _Meter:
 
     def flush(self, timed=True):
         """Waits for the newest step and logs what has gathered; timed=False: without a throughput."""
-        self._read()
+        self._read(timed)
         self._write(timed)
 
-    def _read(self):
+    def _read(self, timed=True):
         if self._pending is None:
             return
         (self._step, metrics), self._pending = self._pending, None
         self._rows.append({k: float(v) for k, v in jax.device_get(metrics).items()})
         self._log.advance(self._step)
         if self._step % self._every == 0:
-            self._write()
+            self._write(timed)
 
     def _write(self, timed=True):
         if not self._rows:

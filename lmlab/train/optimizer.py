@@ -18,8 +18,8 @@ MUON = (
     (r"attention/qkv/kernel$", (-4,), (-3, -1)),
     (r"attention/out/kernel$", (-3, -2), (-1,)),
     (r"ff/w[io]/kernel$", (-2,), (-1,)),
+    (r"ff/wi_gated/kernel$", (-3,), (-1,)),
 )
-FF_GATED = MuonDimensionNumbers((-3,), (-1,))  # wi of a gated feed-forward: (D, 2, F)
 UNDECAYED = r"(scale|bias)$"
 
 
@@ -63,9 +63,7 @@ def decayed(params):
 
 def muon_dimensions(params):
     """MuonDimensionNumbers for each matrix of a layer, None for the leaves that adamw updates."""
-    def numbers(path, leaf):
-        if re.search(r"ff/wi/kernel$", path) and leaf.shape[-2] == 2:
-            return FF_GATED
+    def numbers(path, _):
         return next((MuonDimensionNumbers(i, o) for pattern, i, o in MUON if re.search(pattern, path)), None)
     return map_with_path(numbers, params)
 

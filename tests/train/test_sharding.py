@@ -52,7 +52,7 @@ def test_the_table_lays_out_kernels(targets):
     kernel = lambda path: where[f"params/blocks/{path}/kernel"]
     assert kernel("attention/qkv") == PartitionSpec(None, "fsdp", "tensor", None, None)
     assert kernel("attention/out") == PartitionSpec(None, "tensor", None, "fsdp")
-    assert kernel("ff/wi") == PartitionSpec(None, "fsdp", None, "tensor")
+    assert kernel("ff/wi_gated") == PartitionSpec(None, "fsdp", None, "tensor")
     assert kernel("ff/wo") == PartitionSpec(None, "tensor", "fsdp")
     assert where["params/norm_final/scale"] == PartitionSpec(None)
 

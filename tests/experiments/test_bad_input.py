@@ -1,0 +1,127 @@
+"""Each mistake: one line that says what, where and what would do; exit code not 0; fast; nothing written over."""
+
+import shutil
+
+import pytest
+
+from commands import command, quick, snapshot, tiny
+
+
+def flip(path):
+    """Flips one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of files and runs that are wrong in one way each."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty.txt").write_text("")
+    (folder / "binary.txt").write_bytes(bytes(range(256)) * 9)
+    (folder / "broken.py").write_text("def get_config(arg):\n    return nothing\n")
+    for name in ("good", "flipped", "tokenizer", "config", "emptied", "misfit", "strange"):
+        shutil.copytree(tiny() / "run", folder / name)
+    shutil.rmtree(folder / "flipped" / "checkpoints" / "3")
+    flip(max((folder / "flipped" / "checkpoints" / "6" / "params").rglob("*"), key=lambda p: p.stat().st_size * p.is_file()))
+    flip(folder / "tokenizer" / "tokenizer" / "lmlab_tokenizer.json")
+    config = folder / "config" / "config.json"
+    config.write_bytes(config.read_bytes()[:300])
+    (folder / "emptied" / "config.json").write_text("{}")
+    for name, old, new in (("misfit", '"width": 32', '"width": 48'), ("strange", '"width"', '"widht"')):
+        path = folder / name / "config.json"
+        path.write_text(path.read_text().replace(old, new))
+    return folder
+
+
+def train(*flags, run="none", data="{tiny}/text.txt", config="configs/gpt.py:tiny"):
+    """A training command; {place} stands for the folder, {tiny} for that of the run that was copied."""
+    return ["train", f"--config={config}", f"--workdir={{place}}/{run}", f"--config.data.path={data}", *flags]
+
+
+SAME = ("--config.train.steps=6", "--config.evals.every=3")  # as the run that was copied
+
+ROWS = {
+    "misspelt key": (train("--config.train.stpes=5"), "config.train.stpes does not exist; did you mean 'config.train.steps'"),
+    "misspelt section": (train("--config.trian.steps=5"), "config.trian.steps does not exist; did you mean 'config.train.steps'"),
+    "misspelt key in the argument": (train(config="configs/gpt.py:tiny,train.stpes=5"), "config.train.stpes does not exist"),
+    "misspelt key, two words": (train("--config.train.stpes", "5"), "did you mean 'config.train.steps'"),
+    "wrong type": (train("--config.train.steps=abc"), "config.train.steps=abc must be of type int"),
+    "wrong type, nearly": (train("--config.train.steps=1.5"), "config.train.steps=1.5 must be of type int"),
+    "wrong type, bool": (train("--config.evals.baselines=maybe"), "config.evals.baselines=maybe must be of type bool"),
+    "unknown preset": (train(config="configs/gpt.py:tinny"), "'tinny' is no preset; did you mean 'tiny'"),
+    "missing config file": (train(config="configs/gtp.py:tiny"), "configs/gtp.py:tiny: no such file; did you mean 'configs/gpt.py'"),
+    "broken config file": (["train", "--config={place}/broken.py:x", "--workdir={place}/none"], "broken.py:x, line 2: NameError"),
+    "no config": (["train", "--workdir={place}/none"], "--config= is missing"),
+    "two configs": (train("--config=configs/gpt.py"), "--config= is given twice"),
+    "seed": (train("--config.seed=-1"), "config.seed=-1"),
+    "mesh": (train("--config.mesh.fsdp=3"), "config.mesh.fsdp=3 does not divide 8 devices; try 2, 4"),
+    "heads": (train("--config.model.heads=5"), "config.model.heads=5 does not divide config.model.width=32; try 1, 2, 4"),
+    "batch": (train("--config.train.batch=12"), "config.train.batch=12 must be a multiple of 8"),
+    "no model": (train("--config.model.name=transfomer"), "did you mean 'transformer'"),
+    "empty file": (train(data="{place}/empty.txt"), "empty.txt: the file is empty"),
+    "binary file": (train(data="{place}/binary.txt"), "binary.txt, line 1: a NUL byte"),
+    "missing path": (train(data="{place}/missing.txt"), "missing.txt: no such file"),
+    "unknown flag": (train("--wrokdir=x"), "--wrokdir is no flag; did you mean 'workdir'"),
+    "no flag at all": (train("extra"), "'extra' is no flag"),
+    "missing workdir": (["train", "--config=configs/gpt.py:tiny"], "--workdir= is missing"),
+    "workdir is a file": (train(run="empty.txt"), "empty.txt"),
+    "resume: flipped bit": (train(*SAME, run="flipped"), "flipped/checkpoints is whole"),
+    "resume: another width": (train("--config.model.width=64", run="good"), "config.model.width: 32 in the run, 64 now"),
+    "resume: other text": (train(run="good", data="{place}/empty.txt"), "config.data.path"),
+    "resume: tokenizer": (train(*SAME, run="tokenizer"), "tokenizer/tokenizer"),
+    "resume: cut config": (train(run="config"), "config/config.json is no config"),
+    "resume: empty config": (train(run="emptied"), "emptied/config.json is damaged: config.model.name is missing"),
+    "resume: misspelt config": (train(run="strange"), "config.model.widht does not exist; did you mean 'width'"),
+    "generate: flipped bit": (["generate", "--run={place}/flipped"], "flipped/checkpoints is whole"),
+    "generate: missing run": (["generate", "--run={place}/godo"], "godo is no run folder; did you mean 'good'"),
+    "generate: no run": (["generate"], "--run= is missing"),
+    "generate: tokenizer": (["generate", "--run={place}/tokenizer"], "tokenizer/tokenizer"),
+    "generate: cut config": (["generate", "--run={place}/config"], "config/config.json is no config"),
+    "generate: misfit": (["generate", "--run={place}/misfit"], "misfit/config.json does not fit its checkpoints"),
+    "generate: step": (["generate", "--run={place}/good", "--step=5"], "no checkpoint of step 5; there are [3, 6]"),
+    "generate: temperature": (["generate", "--run={place}/good", "--temperature=999999"], "temperature=999999.0"),
+    "generate: top_p": (["generate", "--run={place}/good", "--top_p=-1"], "top_p=-1.0"),
+    "generate: seed": (["generate", "--run={place}/good", f"--seed={10 ** 30}"], "seed=1000"),
+    "evaluate: flipped bit": (["evaluate", "--run={place}/flipped"], "flipped/checkpoints is whole"),
+    "evaluate: missing run": (["evaluate", "--run={place}/missing"], "missing is no run folder"),
+    "evaluate: missing path": (["evaluate", "--run={place}/good", "--path={place}/missing.txt"], "missing.txt: no such file"),
+    "evaluate: empty file": (["evaluate", "--run={place}/good", "--path={place}/empty.txt"], "empty.txt: the file is empty"),
+    "evaluate: binary file": (["evaluate", "--run={place}/good", "--path={place}/binary.txt"], "binary.txt, line 1"),
+    "evaluate: split": (["evaluate", "--run={place}/good", "--split=tset"], "no split 'tset'"),
+    "evaluate: batch": (["evaluate", "--run={place}/good", "--batch=0"], "--batch=0 must be at least 1"),
+}
+
+
+def words(flags, place):
+    """The command of a row."""
+    return [word.replace("{place}", str(place)).replace("{tiny}", str(tiny())) for word in flags]
+
+
+def refused(done, message, seconds=10):
+    """Asserts that a command ended as a mistake should."""
+    assert done.code not in (0, -9) and done.seconds < seconds
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1 and done.err.endswith("\n"), done.err
+    assert message in done.err and "Traceback" not in done.err + done.out and not done.out
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_line_and_nothing_written(place, row):
+    flags, message = ROWS[row]
+    before = snapshot(place)
+    refused(quick(*words(flags, place)), message)
+    assert snapshot(place) == before
+
+
+@pytest.mark.parametrize("row", ["misspelt key", "mesh", "empty file", "generate: flipped bit"])
+def test_in_a_process_of_its_own(place, row):
+    flags, message = ROWS[row]
+    refused(command(*words(flags, place)), message, seconds=20)
+
+
+def test_a_prompt_that_the_tokenizer_does_not_know():
+    folder = tiny(1, "--config.tokenizer.name=chars", "--config.evals.samples=0")
+    before = snapshot(folder)
+    refused(quick("generate", f"--run={folder / 'run'}", "--prompt=the Ж"), "holds 'Ж', which the run's tokenizer (chars)")
+    assert snapshot(folder) == before

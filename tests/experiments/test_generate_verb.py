@@ -1,0 +1,52 @@
+"""`generate` prints what `lmlab.generate` returns."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lmlab
+from commands import REPOSITORY, environment, quick, tiny
+
+
+def generate(*flags):
+    done = quick("generate", f"--run={tiny() / 'run'}", "--max_new_tokens=20", *flags)
+    assert done.code == 0 and not done.err, done.err
+    return done.out
+
+
+def test_one_prompt_streams_the_text():
+    lm = lmlab.load(tiny() / "run")
+    assert generate("--prompt=the 春", "--temperature=0") == "the 春" + lmlab.generate(
+        lm, "the 春", max_new_tokens=20, temperature=0) + "\n"
+
+
+def test_settings_arrive():
+    lm = lmlab.load(tiny() / "run")
+    settings = dict(temperature=1.3, top_k=30, top_p=0.9, min_p=0.01, repetition_penalty=1.2, seed=7)
+    assert generate("--prompt=a", *(f"--{k}={v}" for k, v in settings.items())) == "a" + lmlab.generate(
+        lm, "a", max_new_tokens=20, **settings) + "\n"
+    assert generate("--prompt=a", "--seed=1") != generate("--prompt=a", "--seed=2")
+
+
+def test_several_prompts_and_escapes():
+    lm = lmlab.load(tiny() / "run")
+    prompts = ["a\tb\\n\n", "of"]
+    texts = lmlab.generate(lm, prompts, max_new_tokens=20, temperature=0)
+    assert generate(r"--prompt=a\tb\\n\n", "--prompt=of", "--temperature=0") == "\n---\n".join(
+        p + t for p, t in zip(prompts, texts)) + "\n"
+
+
+def test_stop_and_nothing_to_do():
+    whole = generate("--prompt=", "--temperature=0")[:-1]
+    assert generate("--prompt=", "--temperature=0", f"--stop={whole[2]}", "--stop=never") == whole[:whole.index(whole[2])] + "\n"
+    assert generate("--prompt=the", "--max_new_tokens=0") == "the\n"
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_no_traceback():
+    """As in `generate ... | head -c 1`."""
+    done = subprocess.run(["bash", "-c", 'set -o pipefail; "$@" | head -c 1', "-", sys.executable, "-m",
+                           "experiments.generate", f"--run={tiny() / 'run'}", "--max_new_tokens=3000"],
+                          cwd=REPOSITORY, env=environment(1), capture_output=True)
+    assert len(done.stdout) == 1 and not done.stderr

@@ -1,0 +1,110 @@
+"""`train`: goes on where it stopped, says what changed, and loses nothing to Ctrl-C."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from commands import REPOSITORY, environment, quick, snapshot, text, tiny, train_flags
+from lmlab.train import checkpoint
+from lmlab.utils.logs import read_metrics
+
+QUICK = ("--config.train.steps=6", "--config.evals.every=3")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The tiny run, to go on with; its text is where it was."""
+    shutil.copytree(tiny() / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_is_whole():
+    run = tiny() / "run"
+    assert {p.name for p in run.iterdir() if not p.name.startswith("events")} == {
+        "checkpoints", "config.json", "metrics.jsonl", "plots", "run.json", "samples", "summary.json", "tokenizer"}
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["3", "6"]
+    described = json.loads((run / "run.json").read_text("utf-8"))
+    assert described["devices"]["count"] == 8 and described["versions"]["jax"] == jax.__version__
+    assert any("--config=configs/gpt.py:tiny" in word for word in described["command"])
+
+
+def test_a_finished_run_is_not_harmed(copy):
+    before = snapshot(copy)
+    done = quick(*train_flags(copy, tiny() / "text.txt", *QUICK))
+    assert done.code == 0 and "bits per byte" in done.out
+    after = snapshot(copy)
+    kept = [name for name in before if name.split("/")[0] in ("checkpoints", "samples", "tokenizer", "config.json")]
+    assert len(kept) > 10 and all(after[name] == before[name] for name in kept)
+    old, new = (json.loads(files["summary.json"]) for files in (before, after))
+    assert {k: v for k, v in new.items() if k != "wall_seconds"} == {k: v for k, v in old.items() if k != "wall_seconds"}
+
+
+def test_more_steps_go_on_and_are_said(copy):
+    done = quick(*train_flags(copy, tiny() / "text.txt", "--config.train.steps=8", "--config.evals.every=3"))
+    assert done.code == 0, done.err
+    assert "changed: config.train.steps: 6 in the run, 8 now" in done.err
+    assert [row["step"] for row in read_metrics(copy) if "loss" in row] == list(range(1, 9))
+    assert checkpoint.newest(copy / "checkpoints") == 8
+    assert json.loads((copy / "config.json").read_text())["train"]["steps"] == 8
+    assert json.loads((copy / "summary.json").read_text())["steps"] == 8
+
+
+def test_other_text_under_the_same_name_is_refused(copy, tmp_path):
+    (tmp_path / "text.txt").write_text(text(seed=1), "utf-8")
+    config = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(config.replace(str(tiny() / "text.txt"), str(tmp_path / "text.txt")))
+    before = snapshot(copy)
+    done = quick(*train_flags(copy, tmp_path / "text.txt", *QUICK))
+    assert done.code == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1, done.err
+    assert "text.txt" in done.err and "other text" in done.err and snapshot(copy) == before
+
+
+@pytest.mark.slow
+def test_control_c_then_resume_is_bitwise_as_if_never_stopped(tmp_path):
+    (tmp_path / "text.txt").write_text(text(), "utf-8")
+    flags = lambda name: train_flags(tmp_path / name, tmp_path / "text.txt", "--config.train.steps=400",
+                                     "--config.evals.every=400", "--config.model.dropout=0.1",
+                                     "--config.train.accumulation=2", "--config.train.windows=packed")
+    one = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    run = subprocess.Popen([sys.executable, "-m", "experiments.train", *flags("cut")[1:]], cwd=REPOSITORY,
+                           env=environment(1), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    limit = time.monotonic() + 120
+    while max((row["step"] for row in read_metrics(tmp_path / "cut")), default=0) < 40:
+        assert run.poll() is None and time.monotonic() < limit
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0 and "Traceback" not in err
+    stopped = re.search(r"stopped after step (\d+); go on with:\n  \./run\.sh train (.*)\n", out)
+    assert 40 <= int(stopped[1]) < 400 and f"--workdir={tmp_path / 'cut'}" in stopped[2]
+    assert checkpoint.newest(tmp_path / "cut" / "checkpoints") == int(stopped[1])
+    for name in ("cut", "whole"):
+        done = quick(*flags(name), **one)
+        assert done.code == 0, done.err
+    cut, whole = (checkpoint.restore_params(tmp_path / name / "checkpoints", 400) for name in ("cut", "whole"))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a.view(np.uint32), b.view(np.uint32)), cut, whole))
+    losses = [{row["step"]: row["loss"] for row in read_metrics(tmp_path / name) if "loss" in row} for name in ("cut", "whole")]
+    assert losses[0] == losses[1] and sorted(losses[0]) == list(range(1, 401))
+
+
+@pytest.mark.slow
+def test_control_c_before_training_prints_the_command_too(tmp_path):
+    (tmp_path / "text.txt").write_text(text(), "utf-8")
+    flags = train_flags(tmp_path / "run", tmp_path / "text.txt")
+    run = subprocess.Popen([sys.executable, "-m", "experiments.train", *flags[1:]], cwd=REPOSITORY, env=environment(1),
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    limit = time.monotonic() + 60
+    while not (tmp_path / "run" / "config.json").is_file():
+        assert run.poll() is None and time.monotonic() < limit
+        time.sleep(0.005)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert "Traceback" not in err and f"--workdir={tmp_path / 'run'}" in out + err

@@ -1,0 +1,122 @@
+"""A run folder back into a model: whole, or refused with what is wrong."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import lmlab
+from commands import tiny
+from lmlab import run
+from lmlab.train import checkpoint
+from lmlab.utils.errors import UserError
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The tiny run, to be harmed."""
+    return shutil.copytree(tiny() / "run", tmp_path / "run")
+
+
+def flip(path, byte, bit=0):
+    """Flips one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(bytes(data))
+
+
+def test_load_gives_all_that_is_needed():
+    lm = lmlab.load(str(tiny() / "run"))
+    assert lm.step == 6 and lm.config.model.width == 32 and lm.config.is_locked and lm.tokenizer.kind == "bytes"
+    assert all(isinstance(x, np.ndarray) and x.dtype == np.float32 for x in jax.tree.leaves(lm.params))
+    logits = lm.model.apply({"params": lm.params}, np.array([lm.tokenizer.encode("春 cat")]))
+    assert logits.shape == (1, 7, 257) and np.isfinite(logits).all()
+
+
+def test_load_a_step_by_name():
+    three, six = run.load(tiny() / "run", 3), run.load(tiny() / "run", 6)
+    assert (three.step, six.step) == (3, 6)
+    assert not np.array_equal(three.params["token_embedding"], six.params["token_embedding"])
+    with pytest.raises(UserError, match=r"no checkpoint of step 5; there are \[3, 6\]"):
+        run.load(tiny() / "run", 5)
+
+
+def test_a_run_without_checkpoint_is_named(copy):
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        run.load(copy)
+
+
+def test_a_damaged_newest_step_is_said_and_the_one_before_used(copy, capsys):
+    flip(max(p for p in (copy / "checkpoints" / "6" / "params").rglob("*") if p.is_file()), 0)
+    before = sorted(p.name for p in (copy / "checkpoints").iterdir())
+    assert run.load(copy).step == 3
+    assert "checkpoint 6 is damaged" in capsys.readouterr().err
+    with pytest.raises(UserError, match="checkpoint 6 is damaged"):
+        run.load(copy, 6)
+    assert sorted(p.name for p in (copy / "checkpoints").iterdir()) == before
+
+
+def test_every_byte_of_the_tokenizer_counts(copy):
+    for file in sorted((copy / "tokenizer").iterdir()):
+        whole = file.read_bytes()
+        for byte in range(0, len(whole) - 1):  # the last is a line break
+            flip(file, byte, byte % 8)
+            if file.name == "sha256" and file.read_bytes().strip() == whole.strip():
+                continue
+            try:
+                assert run.load_tokenizer(copy).kind == "bytes" and json.loads(file.read_text()) == json.loads(whole)
+            except UserError as error:
+                assert str(copy) in str(error)
+            file.write_bytes(whole)
+    run.load_tokenizer(copy)
+
+
+@pytest.mark.parametrize("name", ["chars", "bpe", "bbpe"])
+def test_a_damaged_tokenizer_is_refused(tmp_path, name):
+    config = run.load_config(tiny() / "run").copy_and_resolve_references()
+    with config.unlocked():
+        config.tokenizer.name, config.tokenizer.vocab_size = name, 320 if name != "bbpe" else 300
+    tokenizer = run.prepare(config).tokenizer
+    run.save_tokenizer(tokenizer, tmp_path)
+    assert run.load_tokenizer(tmp_path).encode("the 春") == tokenizer.encode("the 春")
+    for file in sorted((tmp_path / "tokenizer").iterdir()):
+        whole, ours = file.read_bytes(), tokenizer.encode("the 春眠 of 啼鸟\n")
+        for byte in np.random.default_rng(0).integers(0, len(whole) - 1, 40):
+            flip(file, byte, 1)
+            try:
+                assert run.load_tokenizer(tmp_path).encode("the 春眠 of 啼鸟\n") == ours  # white space in a JSON file
+            except UserError as error:
+                assert str(tmp_path) in str(error)
+            file.write_bytes(whole)
+        file.unlink()
+        with pytest.raises(UserError):
+            run.load_tokenizer(tmp_path)
+        file.write_bytes(whole)
+
+
+def test_a_config_that_does_not_fit_the_parameters_is_refused(copy):
+    text = (copy / "config.json").read_text()
+    for old, new in (('"width": 32', '"width": 36'), ('"layers": 2', '"layers": 3'), ('"bias": true', '"bias": false'),
+                     ('"context": 32', '"context": 33'), ('"tied": true', '"tied": false')):
+        assert old in text
+        (copy / "config.json").write_text(text.replace(old, new))
+        with pytest.raises(UserError, match="does not fit its checkpoints"):
+            run.load(copy)
+
+
+def test_a_config_older_than_a_field_loads(copy):
+    plain = json.loads((copy / "config.json").read_text())
+    del plain["model"]["logit_softcap"], plain["evals"]
+    (copy / "config.json").write_text(json.dumps(plain))
+    lm = run.load(copy)
+    assert lm.config.model.logit_softcap == 0 and lm.config.evals.samples == 1
+
+
+def test_loaded_parameters_are_those_saved():
+    folder = tiny() / "run" / "checkpoints"
+    read = checkpoint.restore_params(folder, 6)
+    lm = run.load(tiny() / "run")
+    assert jax.tree.all(jax.tree.map(np.array_equal, read, lm.params))
