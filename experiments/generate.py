@@ -31,10 +31,11 @@ def main():
     live = len(prompts) == 1
     show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
     first = iter(prompts if live else [])  # shown with the first new text, when all is known to be in order
+    heard = lambda _, text: show(next(first, "") + text)
     texts = lmlab.generate(
         lm, prompts, max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
         top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, seed=SEED.value,
-        stop=[_unescape(s) for s in STOP.value], on_text=(lambda _, text: show(next(first, "") + text)) if live else None)
+        stop=[_unescape(s) for s in STOP.value], on_text=heard if live else None)
     show(next(first, ""))
     if not live:
         show("\n---\n".join(prompt + text for prompt, text in zip(prompts, texts, strict=True)))

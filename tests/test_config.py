@@ -105,11 +105,14 @@ def test_every_field_of_a_wrong_type_is_refused_by_name(path):
 
 @pytest.mark.parametrize("sections, message", [
     (dict(train=5), "config.train=5 must be a section"), (dict(model=5), "config.model.name is missing"),
-    (dict(seed=-1), "config.seed=-1"), (dict(seed=2 ** 32), "config.seed"), (dict(data={"name": "x"}), "config.data.name"),
-    (dict(train={"name": "x"}), "config.train.name"), (dict(model={"name": "transfomer"}), "did you mean 'transformer'"),
-    (dict(objective={"name": "casual"}), "did you mean 'causal'"), (dict(optimizer={"name": "adamx"}), "config.optimizer"),
+    (dict(seed=-1), "config.seed=-1"), (dict(seed=2 ** 32), "config.seed"),
+    (dict(data={"name": "x"}), "config.data.name"), (dict(train={"name": "x"}), "config.train.name"),
+    (dict(model={"name": "transfomer"}), "did you mean 'transformer'"),
+    (dict(objective={"name": "casual"}), "did you mean 'causal'"),
+    (dict(optimizer={"name": "adamx"}), "config.optimizer.name='adamx' is unknown; did you mean 'adam'"),
     (dict(model={"heads": 5}), "config.model.heads=5 does not divide config.model.width=32; try 1, 2, 4"),
-    (dict(train={"length": 33}), "config.train.length=33"), (dict(train={"precision": "float16"}), "config.train.precision"),
+    (dict(train={"length": 33}), "config.train.length=33"),
+    (dict(train={"precision": "float16"}), "config.train.precision"),
     (dict(train={"steps": -1}), "config.train.steps=-1"), (dict(evals={"every": -1}), "config.evals.every=-1"),
 ], ids=str)
 def test_impossible_values_are_refused_by_name(sections, message):

@@ -41,7 +41,8 @@ print(json.dumps([jax.device_count(), texts, out, lm.config.train.steps, "config
     devices, texts, out, steps, configs, tensorflow = out
     assert (written, devices, steps, configs, tensorflow) == (8, 1, 6, False, False)
     assert out == [{"generated_text": "the cat" + texts[0]}]
-    assert texts == lmlab.generate(lmlab.load(tiny() / "run"), ["the cat", "春眠"], max_new_tokens=12, temperature=0, seed=1)
+    here = lmlab.load(tiny() / "run")
+    assert texts == lmlab.generate(here, ["the cat", "春眠"], max_new_tokens=12, temperature=0, seed=1)
     assert {p: p.stat().st_mtime_ns for p in tiny().rglob("*")} == before and not os.listdir(tmp_path)
 
 

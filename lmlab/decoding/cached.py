@@ -49,7 +49,8 @@ def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
             cache = transformer.init_cache(model.spec, len(texts), _bucket(limit))
             used = 0
         used += tokens_BT.shape[1]
-        next_B, cache, seen_BV = _advance(flat_model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B, i)
+        next_B, cache, seen_BV = _advance(flat_model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B,
+                                          i)
         positions_BT = positions_BT[:, -1:] + 1
         tokens_BT = next_B[:, None]
         drawn_B = np.where(done_B, eod, np.asarray(next_B)) if eod >= 0 else np.asarray(next_B)

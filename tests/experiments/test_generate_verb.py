@@ -39,7 +39,8 @@ def test_several_prompts_and_escapes():
 
 def test_stop_and_nothing_to_do():
     whole = generate("--prompt=", "--temperature=0")[:-1]
-    assert generate("--prompt=", "--temperature=0", f"--stop={whole[2]}", "--stop=never") == whole[:whole.index(whole[2])] + "\n"
+    cut = whole[:whole.index(whole[2])]
+    assert generate("--prompt=", "--temperature=0", f"--stop={whole[2]}", "--stop=never") == cut + "\n"
     assert generate("--prompt=the", "--max_new_tokens=0") == "the\n"
 
 

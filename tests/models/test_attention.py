@@ -48,12 +48,16 @@ def test_attend_and_its_gradients_are_those_of_jax(backend, G, assert_close):
     q, k, v, mask = arrays(G=G, T=16, S=16)
     dtype, tolerance = (jnp.bfloat16, 2e-2) if backend == "cudnn" else (jnp.float32, 1e-5)
     q, k, v = (jnp.asarray(x, dtype) for x in (q, k, v))
-    weigh = lambda out: (out.astype(jnp.float32) * jnp.cos(jnp.arange(out.size).reshape(out.shape))).sum()
-    ours = jax.grad(lambda *x: weigh(attention.attend(*x, mask, backend=backend)), (0, 1, 2))
-    theirs = jax.grad(lambda *x: weigh(jax.nn.dot_product_attention(*x, mask=mask, implementation="xla")), (0, 1, 2))
-    assert_close(attention.attend(q, k, v, mask, backend=backend),
-                 jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="xla"), tolerance)
-    assert_close(ours(q, k, v), theirs(q, k, v), tolerance)
+
+    @jax.jit
+    def both(q, k, v):
+        pairs = [jax.vjp(f, q, k, v) for f in (
+            lambda *x: attention.attend(*x, mask, backend=backend),
+            lambda *x: jax.nn.dot_product_attention(*x, mask=mask, implementation="xla"))]
+        return [(out, back(jnp.cos(jnp.arange(out.size)).reshape(out.shape).astype(dtype))) for out, back in pairs]
+    (ours, our_grads), (theirs, their_grads) = both(q, k, v)
+    assert_close(ours, theirs, tolerance)
+    assert_close(our_grads, their_grads, tolerance)
 
 
 def test_weights_are_a_distribution_over_the_keys_allowed():

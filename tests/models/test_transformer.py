@@ -49,17 +49,18 @@ def score(model, params, batch, keys_B=None):
 
 @pytest.fixture(scope="module")
 def one_by_one(build, packed):
-    """(model, params, batch, keys, value and gradients) of three layers run by a Python loop; gpt2 with dropout."""
+    """(model, params, batch, keys, value and gradients) of layers run by a Python loop: two of gpt2, with dropout; or
+    three."""
     batch = packed(3, 16, 37)[0]
     keys_B = rows_keys(jnp.arange(3))
     made = {}
 
     def make(name):
         if name not in made:
-            model, params = build(name, layers=3, dropout=0.2 * (name == "gpt2"))
+            model, params = build(name, **(dict(dropout=0.2) if name == "gpt2" else dict(layers=3)))
             loop, flat = transformer.unstack(model, params)
             value, grads = jax.jit(jax.value_and_grad(lambda p: score(loop, p, batch, keys_B)))(flat)
-            blocks = [grads.pop(f"block_{i}") for i in range(3)]
+            blocks = [grads.pop(f"block_{i}") for i in range(model.spec.layers)]
             made[name] = model, params, batch, keys_B, (value, {**grads, "blocks": jax.tree.map(
                 lambda *x: jnp.stack(x), *blocks)})
         return made[name]

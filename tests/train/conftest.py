@@ -18,7 +18,7 @@ def make_model():
     def make(**more):
         """Two layers with rotary positions, grouped heads, QK-norm and an untied head, unless `more` says otherwise."""
         return models.build("transformer", **{**dict(
-            vocab_size=37, context=16, width=16, layers=2, heads=8, kv_heads=4, head_dim=8, ff=24, norm="rms",
+            vocab_size=37, context=16, width=16, layers=2, heads=8, kv_heads=4, head_dim=8, ff=24, norm="rms", unroll=1,
             positions="rotary", qk_norm=True, activation="swiglu", tied=False), **more})
     return make
 

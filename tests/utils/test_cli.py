@@ -8,9 +8,8 @@ from lmlab.utils.errors import UserError, did_you_mean
 
 
 def ended(monkeypatch, capsys, main):
-    """(exit code, standard error) of cli.run(main) with no flags."""
-    monkeypatch.setattr("sys.argv", ["verb"])
-    monkeypatch.setattr(cli, "_parse", lambda argv: argv)
+    """(exit code, standard error) of cli.run(main), past the flags."""
+    monkeypatch.setattr(cli.app, "run", lambda main, flags_parser: main([]))
     with pytest.raises(SystemExit) as end:
         cli.run(main)
     return end.value.code, capsys.readouterr().err
@@ -45,8 +44,7 @@ def test_control_c_is_no_error(monkeypatch, capsys):
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["verb"])
-    monkeypatch.setattr(cli, "_parse", lambda argv: argv)
+    monkeypatch.setattr(cli.app, "run", lambda main, flags_parser: main([]))
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 / 0)
 

@@ -26,7 +26,8 @@ def test_without_git_there_is_no_commit(monkeypatch):
 
 def test_the_compilation_cache_is_on_and_can_be_moved(monkeypatch, tmp_path):
     before = {name: getattr(jax.config, name) for name in (
-        "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_min_entry_size_bytes")}
+        "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes")}
     try:
         monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)

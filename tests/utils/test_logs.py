@@ -33,7 +33,8 @@ def test_a_start_from_nothing_drops_everything(tmp_path):
     assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2]
 
 
-@pytest.mark.parametrize("tail", ['{"step": 5, "lo', '{"step": 5, "loss": 1.0', "{", "\x00\x00\x00", "5\n", "[]\n", "\n\n"])
+@pytest.mark.parametrize("tail", [
+    '{"step": 5, "lo', '{"step": 5, "loss": 1.0', "{", "\x00\x00\x00", "5\n", "[]\n", "\n\n"])
 def test_a_half_written_last_line_is_left_out(tmp_path, tail):
     session(tmp_path, 0, 10, 4)
     with open(tmp_path / "metrics.jsonl", "a") as file:

@@ -23,7 +23,8 @@ ODD = {
     "no baselines": (ROWS, {"tokens_per_byte": 0.4}, SAMPLES),
     "absent baselines": (ROWS, {**SUMMARY, "lzma_bits_per_byte": None}, SAMPLES),
     "chinese": (ROWS, SUMMARY, [("0 %", "春眠不觉晓，处处闻啼鸟。" * 20), ("100 %", "夜来风雨声 mixed with English")]),
-    "control characters": (ROWS, SUMMARY, [("0 %", "\x00\x07\x1b[31m\u202e\ufffd\r\n\v\f\u2028 $x^2$ \\frac{ $$ \ud800")]),
+    "control characters": (ROWS, SUMMARY, [
+        ("0 %", "\x00\x07\x1b[31m\u202e\ufffd\r\n\v\f\u2028 $x^2$ \\frac{ $$ \ud800")]),
     "emoji": (ROWS, SUMMARY, [("0 %", "😀" * 90)]),
     "an empty sample": (ROWS, SUMMARY, [("0 %", "")]),
     "infinite": ([*ROWS, {"step": 11, "loss": math.inf, "val_bits_per_byte": math.inf, "val_perplexity": math.inf}],
@@ -63,5 +64,5 @@ def test_pictures_show_the_run(tmp_path):
 
 
 def test_series_are_the_finite_values():
-    rows = [{"step": 1, "x": 2.0}, {"step": 2}, {"step": 3, "x": None}, {"step": 4, "x": math.nan}, {"step": 5, "x": 0.0}]
-    assert plots.series(rows, "x") == ([1, 5], [2.0, 0.0])
+    rows = [{"step": s, "x": x} for s, x in enumerate((2.0, None, math.nan, 0.0), 1)] + [{"step": 5}]
+    assert plots.series(rows, "x") == ([1, 4], [2.0, 0.0])

@@ -1,0 +1,64 @@
+"""Every config in configs/ at its `tiny` size: two real steps by the command line, and all the files a run is to leave."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from commands import REPOSITORY, quick, text
+from lmlab import run
+from lmlab.train import checkpoint
+from lmlab.utils.errors import UserError
+from lmlab.utils.logs import read_metrics
+
+NAMES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if path.stem != "__init__")
+SUMMARY = {"steps", "tokens", "wall_seconds", "compile_seconds", "tokens_per_second", "train_loss", "val_loss",
+           "val_bits_per_byte", "lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_steps_at_the_tiny_size(name, tmp_path):
+    (tmp_path / "text.txt").write_text(text(words=1500), "utf-8")
+    folder = tmp_path / "run"
+    done = quick("train", f"--config=configs/{name}.py:tiny,train.steps=2", f"--workdir={folder}",
+                 f"--config.data.path={tmp_path / 'text.txt'}",
+                 XLA_FLAGS="--xla_force_host_platform_device_count=1")
+    assert done.code == 0, done.err
+
+    assert json.loads((folder / "config.json").read_text())["train"]["steps"] == 2
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["finished"] and summary["steps"] == 2 and SUMMARY <= set(summary)
+    assert all(np.isfinite(summary[key]) for key in SUMMARY)
+    rows = read_metrics(folder)
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2]
+    assert {0, 2} <= {row["step"] for row in rows if "val_loss" in row}
+    assert summary["val_loss"] == rows[-1]["val_loss"] and summary["tokens"] == rows[-2]["tokens_seen"]
+
+    assert checkpoint.newest(folder / "checkpoints") == 2 and checkpoint.damage(folder / "checkpoints" / "2") is None
+    lm = run.load(folder)  # reads the tokenizer, and checks its hash
+    assert lm.step == 2 and lm.tokenizer.decode(lm.tokenizer.encode("the cat")) == "the cat"
+    assert (folder / "samples" / "2.txt").read_text("utf-8").strip()
+    for plot in ("loss", "rate", "throughput", "story"):
+        assert (folder / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert list(folder.glob("events.*")) and (folder / "run.json").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_presets_are_possible_and_its_docstring_gives_the_command(name):
+    module = importlib.import_module(f"configs.{name}")
+    assert "tiny" in module.PRESETS and f"./run.sh train --config=configs/{name}.py" in module.__doc__
+    for preset in module.PRESETS:
+        config = module.get_config(preset)
+        run.check(config)
+        assert config.is_locked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_overrides_in_the_argument(name):
+    get_config = importlib.import_module(f"configs.{name}").get_config
+    assert get_config("tiny,train.steps=5,seed=3").to_dict()["train"]["steps"] == 5
+    with pytest.raises(UserError, match="did you mean 'train.steps'"):
+        get_config("tiny,train.stepss=5")
+    with pytest.raises(UserError, match="did you mean 'tiny'"):
+        get_config("tinny")
