@@ -53,6 +53,7 @@ def session(config, workdir, resuming):
     settings, evals = loop.Settings(**config.train), loop.Evals(**config.evals)
     process, processes = jax.process_index(), jax.process_count()
     mesh = sharding.make_mesh(**config.mesh)
+    step.check_layout(settings.parallel, mesh, batch=settings.batch, accumulation=settings.accumulation)
     data = run.prepare(config, run.load_tokenizer(workdir) if resuming else None, progress=sys.stderr.isatty())
     if resuming:
         run.check_text(workdir, data)

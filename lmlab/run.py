@@ -1,4 +1,4 @@
-"""A config and its run folder: the one place below experiments/ that turns them into data, tokenizer, model, parameters.
+"""A config and its run folder: the one place below experiments/ that makes data, tokenizer, model, parameters of them.
 
     runs/x/  config.json run.json summary.json metrics.jsonl tokenizer/ checkpoints/STEP/ events.* plots/ samples/
 """
@@ -191,8 +191,8 @@ def check_text(folder, data):
     except (OSError, ValueError, KeyError, TypeError):
         return
     if noted != describe_text(data):
-        raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of it); "
-                        "restore the text, or use a new --workdir")
+        raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of "
+                        "it); restore the text, or use a new --workdir")
 
 
 def read_summary(folder) -> dict:

@@ -1,4 +1,4 @@
-"""Every config in configs/ at its `tiny` size: two real steps by the command line, and all the files a run is to leave."""
+"""Every config in configs/ at its `tiny` size: two real steps by the command line, and the files a run leaves."""
 
 import importlib
 import json

@@ -208,8 +208,8 @@ def test_the_law_bites(law, files):
 
 
 KEPT = [
-    (backward_imports, {"lmlab/train/a.py": "from lmlab.data import loader\nfrom lmlab.utils.errors import UserError\n"
-                        "import lmlab\nprint(lmlab.__version__)", "lmlab/data/loader.py": "from lmlab.data import store"}),
+    (backward_imports, {"lmlab/train/a.py": "from lmlab.data import loader\nfrom lmlab.utils.errors import UserError",
+                        "lmlab/data/loader.py": "import lmlab\nprint(lmlab.__version__)"}),
     (cycles, {"lmlab/data/a.py": "from lmlab.data import b", "lmlab/data/b.py": "", "lmlab/data/__init__.py": ""}),
     (long_functions, {"lmlab/train/loop.py": "def train():\n" + "  x = 1\n" * 140}),
     (inheritance, {"lmlab/a.py": "class A(nn.Module): pass\nclass B(Protocol[T]): pass\nclass C(NamedTuple): pass"}),

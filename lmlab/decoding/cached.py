@@ -15,7 +15,7 @@ BUCKET = 32  # prompts and caches are padded to a multiple, so that few shapes a
 @functools.partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames=("cache", "seen_BV"))
 def _advance(model, sampler, params, cache, tokens_BT, positions_BT, seen_BV, keys_B, count):
     """Reads T tokens into the cache and draws the next. Returns (next_B, cache, seen_BV)."""
-    logits_BTV, cache = model.apply({"params": params}, tokens_BT, positions_BT, cache, method="decode")
+    logits_BTV, cache = model.apply({"params": params}, tokens_BT, positions_BT, cache, last=True, method="decode")
     keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, count)
     next_B = sample(logits_BTV[:, -1], sampler, keys_B, seen_BV)
     if seen_BV is not None:

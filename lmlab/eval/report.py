@@ -84,8 +84,9 @@ def _story(workdir, steps):
     if not saved:
         return []
     near = lambda share: min(saved, key=lambda step: abs(step - share * steps))
+    chosen = sorted({near(share) for share in (0, 0.25, 1)})
     return [(f"{100 * step // max(1, steps)} % (step {step})",
-             (workdir / "samples" / f"{step}.txt").read_text("utf-8")) for step in sorted({near(share) for share in (0, 0.25, 1)})]
+             (workdir / "samples" / f"{step}.txt").read_text("utf-8")) for step in chosen]
 
 
 def table(summary, workdir) -> str:

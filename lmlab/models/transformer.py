@@ -190,10 +190,11 @@ class Model(nn.Module):
             logits_BTV = self.head(x_BTD).astype(jnp.float32)
         return s.logit_softcap * jnp.tanh(logits_BTV / s.logit_softcap) if s.logit_softcap else logits_BTV
 
-    def decode(self, tokens_BT, positions_BT, cache):
+    def decode(self, tokens_BT, positions_BT, cache, last=False):
         """The next T tokens after those in `cache` (init_cache), for a model that is not stacked.
 
-        tokens_BT: padding is marked by a negative position. Returns (logits_BTV, cache).
+        tokens_BT: padding is marked by a negative position. last: only the last token's logits are wanted.
+        Returns (logits_BTV, cache), T being 1 with `last`.
         """
         slots_S = jnp.arange(cache["valid"].shape[1])
         index, T = cache["index"], tokens_BT.shape[1]
@@ -206,12 +207,12 @@ class Model(nn.Module):
         for layer, (block, kv) in enumerate(zip(self.blocks, cache["layers"], strict=True)):
             x_BTD, kv = block(x_BTD, layer, positions_BT, mask_B1TS, None, kv, index)
             new.append(kv)
-        logits_BTV = self.logits(self.norm_final(x_BTD))
+        logits_BTV = self.logits(self.norm_final(x_BTD[:, -1:] if last else x_BTD))
         return logits_BTV, {"layers": new, "valid": valid_BS, "index": index + T}
 
 
 def init_cache(spec, batch, length):
-    """An empty cache for `decode`: keys and values of `length` slots a layer, which slots hold a token, the next slot."""
+    """An empty cache for `decode`: keys and values of `length` slots a layer, which slots hold a token, the next."""
     shape = (batch, length, spec.groups, spec.head_size)
     return {"layers": [{"k": jnp.zeros(shape, spec.dtype), "v": jnp.zeros(shape, spec.dtype)}
                        for _ in range(spec.layers)],

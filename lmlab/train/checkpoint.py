@@ -1,4 +1,4 @@
-"""Checkpoints: Orbax writes them, asynchronously and atomically; a sha256 manifest beside the data says that they are whole.
+"""Checkpoints: Orbax writes them, asynchronously and atomically; a sha256 manifest beside the data tells a whole one.
 
 Orbax commits a step atomically but restores flipped bits without a word. So a step counts only with its manifest,
 which is written after Orbax's commit, and every file is checked against it before anything is restored.

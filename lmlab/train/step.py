@@ -144,18 +144,23 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
                     lambda batch: jax.tree.map(split, batch), place, collect, target)
 
 
-def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, batch, seed, accumulation):
-    """The strategy that config.train.parallel names ("jit" or "pmap"); a UserError where it cannot cut the batch."""
+def check_layout(parallel, mesh, *, batch, accumulation):
+    """Raises a UserError where `mesh` cannot cut a batch of so many rows into so many pieces, or pmap not the model."""
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch < 1 or accumulation < 1 or batch % (ways * accumulation):
         raise UserError(f"config.train.batch={batch} must be a multiple of {ways * accumulation}: {ways} device(s) "
                         f"that split the batch, times config.train.accumulation={accumulation}")
+    if parallel not in ("jit", "pmap"):
+        raise UserError(f"config.train.parallel={parallel!r} is unknown; one of jit, pmap")
+    if parallel == "pmap" and mesh.shape["data"] != mesh.size:
+        raise UserError("config.train.parallel='pmap' splits the batch only: config.mesh.fsdp and config.mesh.tensor "
+                        "must be 1")
+
+
+def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, batch, seed, accumulation):
+    """The strategy that config.train.parallel names ("jit" or "pmap"); a UserError where it cannot cut the batch."""
+    check_layout(parallel, mesh, batch=batch, accumulation=accumulation)
     common = dict(seed=seed, accumulation=accumulation)
     if parallel == "jit":
         return jit_strategy(model, model_init, objective, optimizer, schedule, mesh, **common)
-    if parallel != "pmap":
-        raise UserError(f"config.train.parallel={parallel!r} is unknown; one of jit, pmap")
-    if ways != mesh.size or mesh.shape["fsdp"] > 1:
-        raise UserError("config.train.parallel='pmap' splits the batch only: config.mesh.fsdp and config.mesh.tensor "
-                        "must be 1")
     return pmap_strategy(model, model_init, objective, optimizer, schedule, list(mesh.devices.flat), **common)

@@ -73,7 +73,8 @@ def test_llama(oracle):
             "norm_ff": {"scale": stack("post_attention_layernorm")},
             "attention": {"qkv": {"kernel": np.concatenate([heads("q"), heads("k"), heads("v")], 3)},
                           "out": {"kernel": stack("self_attn.o_proj").swapaxes(1, 2).reshape(3, 6, 4, 24)}},
-            "ff": {"wi_gated": {"kernel": np.stack([stack("mlp.gate_proj"), stack("mlp.up_proj")], 1).transpose(0, 3, 1, 2)},
+            "ff": {"wi_gated": {"kernel": np.stack([stack(f"mlp.{name}_proj") for name in ("gate", "up")], 1
+                                                   ).transpose(0, 3, 1, 2)},
                    "wo": {"kernel": stack("mlp.down_proj").swapaxes(1, 2)}}}}
     model = models.build("transformer", vocab_size=53, context=16, width=24, layers=3, heads=6, kv_heads=2, ff=40,
                          activation="swiglu", norm="rms", norm_eps=1e-6, positions="rotary", bias=False, tied=False)

@@ -31,9 +31,9 @@ def make_strategy(eight):
         sizes = {"fsdp": 1, "tensor": 1, **MESHES[name]}
         needed = sizes["data"] * sizes["fsdp"] * sizes["tensor"]
         mesh = sharding.make_mesh(**sizes, devices=eight[:needed])
-        return step.make_strategy("pmap" if name == "pmap" else "jit", model, run.initialiser(model),
-                                  objectives.build("causal", vocab_size=model.spec.vocab_size, chunk=8), *optimizer, mesh,
-                                  batch=batch, seed=seed, accumulation=accumulation)
+        objective = objectives.build("causal", vocab_size=model.spec.vocab_size, chunk=8)
+        return step.make_strategy("pmap" if name == "pmap" else "jit", model, run.initialiser(model), objective,
+                                  *optimizer, mesh, batch=batch, seed=seed, accumulation=accumulation)
     return make
 
 

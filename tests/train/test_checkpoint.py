@@ -1,4 +1,4 @@
-"""Checkpoints: whole or named as damaged, restored bit for bit onto any mesh, safe from what training does meanwhile."""
+"""Checkpoints: whole or named as damaged, restored bit for bit on any mesh, safe from training that goes on."""
 
 import json
 import shutil
@@ -171,8 +171,8 @@ def test_a_folder_that_orbax_would_lose_the_data_in_is_refused(tmp_path, saved, 
     with pytest.raises(UserError, match="use another --workdir"):
         checkpoint.newest(tmp_path / "rate[1]", repair=True)
     assert not list(tmp_path.iterdir())
-    shutil.copytree(saved, tmp_path / "moved[1]")
-    assert_same(checkpoint.restore(tmp_path / "moved[1]", checkpoint.newest(tmp_path / "moved[1]"), TARGET), state_of(3))
+    moved = shutil.copytree(saved, tmp_path / "moved[1]")
+    assert_same(checkpoint.restore(moved, checkpoint.newest(moved), TARGET), state_of(3))
     for name in ("a b", "文", "a*b?", "{x}", "~#%&'"):
         save(tmp_path / name, 1)
         assert_same(checkpoint.restore(tmp_path / name, 1, TARGET), state_of(1))
@@ -204,7 +204,8 @@ def test_a_state_moves_from_mesh_to_mesh_bit_for_bit(tmp_path, make_model, make_
 
 def test_what_is_saved_is_the_state_at_the_save_though_its_buffers_are_donated(tmp_path, assert_same):
     """Large arrays, written while ten further steps reuse their memory."""
-    state = {"params": {"w": jnp.arange(2.0 ** 21)}, "opt_state": (jnp.ones(2 ** 21),), "step": jnp.int32(0), "extra": {}}
+    state = {"params": {"w": jnp.arange(2.0 ** 21)}, "opt_state": (jnp.ones(2 ** 21),), "step": jnp.int32(0),
+             "extra": {}}
     advance = jax.jit(lambda state: jax.tree.map(lambda x: x * 3 + 1, state), donate_argnums=0)
     state = advance(state)
     copy = jax.tree.map(lambda x: np.array(x, copy=True), state)

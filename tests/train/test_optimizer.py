@@ -1,4 +1,4 @@
-"""Optimizers against numpy, optax's own on single matrices, and gradients of penalties; the table of paths against models."""
+"""Optimizers against numpy, against optax on single matrices, and against gradients of penalties, for real models."""
 
 import re
 
@@ -17,7 +17,8 @@ from lmlab.utils.trees import by_path
 
 PLAIN = dict(schedule="constant", warmup=0, clip=0.0, rate=0.01)
 SPECS = {
-    "gpt2": dict(), "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
+    "gpt2": dict(),
+    "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
     "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm=True, bias=False),
     "two_wide": dict(width=2, heads=1, ff=2)}
 
@@ -72,7 +73,8 @@ def test_sgd_and_adam(assert_close):
     for ours, theirs in [(dict(name="sgd", momentum=0.0), optax.sgd(0.01)),
                          (dict(name="sgd", momentum=0.9), optax.sgd(0.01, momentum=0.9)),
                          (dict(name="adam", beta1=0.8, beta2=0.9, eps=1e-3), optax.adam(0.01, 0.8, 0.9, 1e-3))]:
-        assert_close(run(optimizer.build(steps=9, **ours, **PLAIN), start, 2)[0], run((theirs, None), start, 2)[0], 1e-7)
+        built = optimizer.build(steps=9, **ours, **PLAIN)
+        assert_close(run(built, start, 2)[0], run((theirs, None), start, 2)[0], 1e-7)
 
 
 MATRICES = {  # a layer's kernel -> the matrices in it, (inputs, outputs)

