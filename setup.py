@@ -6,7 +6,6 @@ from setuptools import find_packages, setup
 CORE = [
     "absl-py>=2.1",
     "array_record>=0.8",
-    "etils[epath]>=1.12",
     "flax>=0.11",
     "grain>=0.2.12",
     "jax>=0.8",

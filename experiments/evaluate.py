@@ -39,11 +39,11 @@ def main():
             split, documents = data.split("all"), text.documents("all")
         else:
             data = run.prepare(lm.config, lm.tokenizer)
+            run.check_text(RUN.value, data)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
         score = perplexity.evaluator(lm.model, objective, run.eval_batches(lm.config, split, BATCH.value), split.meta)
         scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"],
                                      "step": lm.step, **baselines.lzma_bits_per_byte([], documents)}
-    del scores["lzma_primed_bits_per_byte"]  # nothing primed it
     print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
 

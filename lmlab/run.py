@@ -18,9 +18,9 @@ from ml_collections import ConfigDict
 from lmlab import config as configs
 from lmlab import models, objectives
 from lmlab.data import corpus, loader, store, tokenizers, windows
-from lmlab.models import transformer
 from lmlab.train import checkpoint, loop, optimizer, sharding
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import write_text
 from lmlab.utils.trees import by_path
 
 
@@ -48,6 +48,8 @@ def check(config):
     configs.check(config, sections(config))
     settings = loop.Settings(**config.train)
     loop.Evals(**config.evals)
+    corpus.check(**config.data)
+    tokenizers.check(config.tokenizer.name)
     model = build_model(config, vocab_size=2)
     length = settings.length or model.spec.context
     if length > model.spec.context:
@@ -100,7 +102,7 @@ def train_batches(config, data, process=0, processes=1):
     """Endless training batches: batch i is a function of (config.seed, i)."""
     split, index, length = _planned(config, data.split("train"))
     return loader.train_batches(split, index, batch=config.train.batch, length=length, seed=config.seed,
-                                process=process, processes=processes)
+                                shift=config.train.windows == "stream", process=process, processes=processes)
 
 
 def eval_batches(config, split, rows, process=0, processes=1):
@@ -141,14 +143,14 @@ def load(folder, step: int = -1) -> LM:
     if step is None:
         raise UserError(f"{folder} has no checkpoint yet: train it further, or wait for its first save")
     model, params = build_model(config, tokenizer.vocab_size), checkpoint.restore_params(saved, step)
-    _check_shapes(model, params, folder)
+    _check_shapes(config, model, params, folder)
     return LM(model, params, tokenizer, config, step)
 
 
-def _check_shapes(model, params, folder):
+def _check_shapes(config, model, params, folder):
     """Raises a UserError where the parameters are not those of the model."""
     shapes = lambda tree: {path: tuple(leaf.shape) for path, leaf in by_path(tree).items()}
-    wanted = shapes(nn.meta.unbox(jax.eval_shape(initialiser(model), jax.random.key(0))))
+    wanted = shapes(nn.meta.unbox(jax.eval_shape(initialiser(config, model), jax.random.key(0))))
     found = shapes(params)
     for path in sorted(wanted | found):
         if wanted.get(path) != found.get(path):
@@ -159,7 +161,7 @@ def _check_shapes(model, params, folder):
 def save_tokenizer(tokenizer, folder):
     """Writes the tokenizer into the run, with its digest."""
     tokenizer.save(Path(folder) / "tokenizer")
-    configs.write_text(Path(folder) / "tokenizer" / "sha256", tokenizers.digest(tokenizer) + "\n")
+    write_text(Path(folder) / "tokenizer" / "sha256", tokenizers.digest(tokenizer) + "\n")
 
 
 def load_tokenizer(folder):
@@ -186,23 +188,31 @@ def describe_text(data) -> dict:
 
 def check_text(folder, data):
     """Raises a UserError where a run was trained on other text than `data` holds, under whatever name."""
-    try:
-        noted = json.loads((Path(folder) / "run.json").read_text("utf-8"))["text"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if noted != describe_text(data):
+    noted = _read(folder, "run.json").get("text")
+    if noted and noted != describe_text(data):
         raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of "
                         "it); restore the text, or use a new --workdir")
 
 
 def read_summary(folder) -> dict:
     """summary.json of a run; {} before its first session ended, or where it cannot be read."""
+    return _read(folder, "summary.json")
+
+
+def read_sessions(folder) -> list[dict]:
+    """What run.json says of the sessions of a run so far, the oldest first."""
+    newest = _read(folder, "run.json")
+    return [*newest.pop("earlier_sessions", []), newest] if newest else []
+
+
+def _read(folder, name):
+    """A JSON object of a run; {} where it is missing or cannot be read."""
     try:
-        return dict(json.loads((Path(folder) / "summary.json").read_text("utf-8")))
+        return dict(json.loads((Path(folder) / name).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def initialiser(model):
+def initialiser(config, model):
     """key -> parameters of a new model, boxed with the names of their logical axes."""
-    return functools.partial(transformer.init, model)
+    return functools.partial(models.find(config.model.name).init, model)

@@ -55,7 +55,7 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
     """
-    _check(source, path, validation, test, split, dedup)
+    check(source, path, validation, test, split, dedup)
     read = _open(source, path, field, validation_path, test_path)
     if dedup == "auto":
         dedup = "paragraph" if source == "python_docs" and not path else "document"
@@ -93,8 +93,8 @@ def whole(path: str, field: str = "text") -> Corpus:
     return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents)
 
 
-def _check(source: str, path: str, validation: float, test: float, split: str, dedup: str) -> None:
-    """Refuses values that mean nothing, by name."""
+def check(source: str, path: str, validation: float, test: float, split: str, dedup: str, **_: str) -> None:
+    """Refuses values of `build` that mean nothing, by name, and reads no text. Raises UserError."""
     choices = (("source", source, ("python_docs", "files", "tfds", "catalog")),
                ("split", split, ("document", "tail")),
                ("dedup", dedup, ("auto", "document", "paragraph", "none")))

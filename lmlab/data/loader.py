@@ -34,7 +34,7 @@ class Batches:
 
 
 def train_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, seed: int,
-                  process: int = 0, processes: int = 1) -> Batches:
+                  shift: bool = False, process: int = 0, processes: int = 1) -> Batches:
     """This process's share of endless training batches: every row once an epoch, shuffled anew for each
     epoch.
 
@@ -44,20 +44,30 @@ def train_batches(store: TokenStore, index: windows.Index, *, batch: int, length
 
     Args:
       batch: rows of the global batch; a multiple of processes. length: T. seed: of the order.
+      shift: cut every epoch but the first at other places, moved by a random number of tokens below length (for
+        stream windows): a token that came early in its row then has more before it to be predicted from.
     Returns:
       Batches whose item i holds the arrays of `windows.rows`, B = batch // processes, and "row", (B,) int32:
       the
       place of each row within the global batch.
     """
     share = _share(batch, processes)
-    numbers = grain.MapDataset.range(len(index.rows) - 1).seed(seed).shuffle().repeat().batch(share)
+    count = len(index.rows) - 1
+    numbers = grain.MapDataset.range(count).seed(seed).shuffle().repeat().batch(share)
     place = process * share + np.arange(share, dtype=np.int32)
 
     def fetch(i: int) -> dict[str, np.ndarray]:
-        rows = windows.rows(store, index, numbers[i * processes + process], length)
+        epochs = (i * batch + place.astype(np.int64)) // count
+        shifts = np.array([_shift(seed, epoch, length) if shift else 0 for epoch in epochs.tolist()])
+        rows = windows.rows(store, index, numbers[i * processes + process], length, shifts)
         return rows | {"row": place.copy()}
 
     return Batches(fetch, 2**31 - 1)
+
+
+def _shift(seed: int, epoch: int, length: int) -> int:
+    """How many tokens later the rows of an epoch begin."""
+    return int(np.random.default_rng((seed, epoch)).integers(length)) if epoch else 0
 
 
 def eval_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, process: int = 0,

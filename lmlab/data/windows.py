@@ -4,8 +4,7 @@ A piece of n tokens makes n - 1 predictions: its inputs are piece[:-1], its targ
 pieces of at most `length` predictions in all. Pieces that follow one another overlap by one token, so that
 each token after the first is predicted exactly once. """
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from lmlab.data.store import TokenStore
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import write_bytes
 
 _VERSION = 1  # raise when the same store would be cut in another way
 
@@ -106,9 +106,12 @@ def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
     return bins
 
 
-def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int) -> dict[str, np.ndarray]:
+def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int,
+         shifts: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The rows of the given numbers, stacked; a number below 0 gives a row of padding.
 
+    Args:
+      length: T. shifts: for each row, how many tokens later (at most up to the end of the text) its piece begins.
     Returns:
       tokens, targets, segments, positions (B, T) int32 and weights (B, T) float32. Segments count the pieces
       of a
@@ -124,6 +127,8 @@ def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int) -> d
         at = 0
         first, last = index.rows[number], index.rows[number + 1]
         for segment, (start, n) in enumerate(index.pieces[first:last].tolist(), 1):
+            if shifts is not None:
+                start = min(start + int(shifts[b]), len(tokens) - n)
             here = slice(at, at + n - 1)
             batch["tokens"][b, here] = tokens[start:start + n - 1]
             batch["targets"][b, here] = tokens[start + 1:start + n]
@@ -134,18 +139,8 @@ def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int) -> d
     return batch
 
 
-def row(store: TokenStore, index: Index, r: int, length: int) -> dict[str, np.ndarray]:
-    """Row r alone: the arrays of `rows`, each (T,)."""
-    return {name: array[0] for name, array in rows(store, index, np.array([r]), length).items()}
-
-
 def _save(file: Path, array: np.ndarray) -> None:
     """Writes a .npy file atomically: another process may be planning the same."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as temporary:
-            np.save(temporary, array)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    np.save(content, array)
+    write_bytes(file, content.getvalue())

@@ -33,7 +33,7 @@ def continuations(model, params, prompts, sampler, *, count, seed=0, eod=-1):
       sampler: a Sampler. count: the most tokens to make. seed: row r draws with key fold_in(key(seed), r).
       eod: a row that has drawn it goes on drawing it; -1: none does.
     """
-    flat_model, params = transformer.unstack(model, params)
+    flat_model, params = transformer.unstack(model, jax.device_put(params))
     context, vocab = model.spec.context, model.spec.vocab_size
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(prompts)))
     texts = [list(p) for p in prompts]

@@ -57,5 +57,5 @@ def evaluator(model, objective, batches, meta, put=lambda batch: batch):
     score = make_scorer(model, objective)
 
     def evaluate(params):
-        return summarise(totals(score, params, batches, put), n_bytes=meta["bytes"], n_words=meta["words"])
+        return summarise(totals(score, jax.device_put(params), batches, put), n_bytes=meta["bytes"], n_words=meta["words"])
     return evaluate

@@ -20,7 +20,7 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     process, processes = jax.process_index(), jax.process_count()
     split = data.split("validation")
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    rows = -(-(config.evals.batch or config.train.batch) // ways) * ways
+    rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
     rows_on_devices = sharding.batch_sharding(mesh)
     score = perplexity.evaluator(model, objective, run.eval_batches(config, split, rows, process, processes),
@@ -41,17 +41,17 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     return evaluate
 
 
-def write_summary(config, workdir, data, done, seconds) -> dict:
+def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
     """Writes summary.json and, once the last step is done, the baselines and the plots; returns the summary.
 
-    done: the loop's Report. seconds: wall time of the run, earlier sessions included.
+    done: the loop's Report. seconds: wall time of the run, earlier sessions included. parameters: how many.
     """
     workdir, held_out = Path(workdir), data.split("validation").meta
     old = run.read_summary(workdir)
     rows = read_metrics(workdir)
     summary = {
         "finished": done.step >= config.train.steps, "steps": done.step,
-        "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
+        "parameters": parameters, "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
         "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
         "tokens_per_second": _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r]),
         "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],

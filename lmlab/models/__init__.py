@@ -4,19 +4,14 @@ A model is found by the name of its file: `lmlab.models.NAME` holds `Spec`, a fr
 arguments, and `Model`, the `flax.linen` module that takes one.
 """
 
-import importlib
-import pkgutil
+import sys
 
-from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils import modules
 
 
 def find(name):
     """Returns the module `lmlab.models.NAME`; a UserError names the nearest model where there is none."""
-    known = [m.name for m in pkgutil.iter_modules(__path__)
-             if hasattr(importlib.import_module(f"{__name__}.{m.name}"), "Spec")]
-    if name not in known:
-        raise UserError(f"config.model.name={name!r} is no model{did_you_mean(name, known)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return modules.find(sys.modules[__name__], name, "Model", f"config.model.name={name!r} is no model")
 
 
 def build(name, **kwargs):

@@ -24,7 +24,8 @@ def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, *, backend="auto"):
       ValueError: if H is not a multiple of G, or the backend is unknown.
     """
     if backend == "auto":
-        backend = "cudnn" if jax.default_backend() == "gpu" and q_BTHK.dtype == jnp.bfloat16 else "xla"
+        fits = q_BTHK.shape[3] % 8 == 0 and q_BTHK.shape[3] <= 128 and q_BTHK.shape[1] % 2 == k_BSGK.shape[1] % 2 == 0
+        backend = "cudnn" if jax.default_backend() == "gpu" and q_BTHK.dtype == jnp.bfloat16 and fits else "xla"
     if backend == "cudnn":
         return jax.nn.dot_product_attention(q_BTHK, k_BSGK, v_BSGK, mask=mask_B1TS, implementation="cudnn")
     if backend != "xla":

@@ -31,12 +31,14 @@ class Projection(nn.Module):
     bias: bool = True
     stddev: float = 0.02
     dtype: Any = jnp.float32
+    out_dtype: Any = None  # of the sums; None: dtype
 
     @nn.compact
     def __call__(self, x):
         kernel = self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape)
         contracted = (tuple(range(x.ndim - self.inputs, x.ndim)), tuple(range(self.inputs)))
-        y = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), (contracted, ((), ())))
+        y = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), (contracted, ((), ())),
+                                preferred_element_type=self.out_dtype)
         if self.bias:
             bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs:]),
                               self.shape[self.inputs:])

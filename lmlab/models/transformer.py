@@ -60,6 +60,9 @@ class Spec:
         for name in ("vocab_size", "context", "width", "layers", "heads"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.model.{name}={getattr(self, name)} must be at least 1")
+        for name in ("kv_heads", "head_dim", "ff", "unroll", "logit_softcap"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"config.model.{name}={getattr(self, name)} must not be negative")
         if not 0 <= self.dropout < 1:
             raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
         if not self.head_dim and self.width % self.heads:
@@ -145,7 +148,8 @@ class Model(nn.Module):
             self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
         self.norm_final = layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype)
         if not s.tied:
-            self.head = layers.Projection((s.width, s.vocab_size), ("embed", "vocab"), bias=False, dtype=s.dtype)
+            self.head = layers.Projection((s.width, s.vocab_size), ("embed", "vocab"), bias=False, dtype=s.dtype,
+                                          out_dtype=jnp.float32)
 
     def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None):
         """Logits_BTV, float32. segments_BT: tokens see only their own segment, 0 is padding; positions_BT: counted
@@ -187,7 +191,7 @@ class Model(nn.Module):
             table_VD = self.token_embedding.astype(s.dtype)
             logits_BTV = jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=jnp.float32)
         else:
-            logits_BTV = self.head(x_BTD).astype(jnp.float32)
+            logits_BTV = self.head(x_BTD)
         return s.logit_softcap * jnp.tanh(logits_BTV / s.logit_softcap) if s.logit_softcap else logits_BTV
 
     def decode(self, tokens_BT, positions_BT, cache, last=False):
@@ -229,10 +233,5 @@ def unstack(model, params):
 def init(model, key):
     """Parameters, boxed with the names of their logical axes (`flax.linen.meta.unbox` gives plain arrays)."""
     return model.init(key, jnp.zeros((1, 1), jnp.int32))["params"]
-
-
-def count(params) -> int:
-    """Parameters in all."""
-    return sum(x.size for x in jax.tree.leaves(params))
 
 

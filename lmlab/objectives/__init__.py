@@ -5,19 +5,14 @@ the sum over terms of sum / weight, the sums and weights running over the whole 
 """
 
 import functools
-import importlib
-import pkgutil
+import sys
 
-from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils import modules
 
 
 def find(name):
     """Returns the module `lmlab.objectives.NAME`; a UserError names the nearest where there is none."""
-    known = [m.name for m in pkgutil.iter_modules(__path__)
-             if hasattr(importlib.import_module(f"{__name__}.{m.name}"), "loss")]
-    if name not in known:
-        raise UserError(f"config.objective.name={name!r} is no objective{did_you_mean(name, known)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return modules.find(sys.modules[__name__], name, "loss", f"config.objective.name={name!r} is no objective")
 
 
 def build(name, **kwargs):

@@ -16,7 +16,7 @@ def cross_entropy(logits_BTV, targets_BT):
 def chunks(length, rows_by_vocab, chunk=0) -> int:
     """How many pieces to cut `length` positions into: the fewest that divide it and hold at most `chunk` positions
     each (0: at most AUTO_LOGITS logits, given `rows_by_vocab` logits a position)."""
-    most = chunk or max(1, AUTO_LOGITS // rows_by_vocab)
+    most = max(1, chunk or AUTO_LOGITS // rows_by_vocab)
     return next(n for n in range(1, length + 1) if length % n == 0 and length // n <= most)
 
 

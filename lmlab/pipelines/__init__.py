@@ -1,10 +1,9 @@
 """Task calls: text in, dicts out, shaped as transformers v4 gave them."""
 
-import importlib
-import pkgutil
+import sys
 
 from lmlab import run
-from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils import modules
 
 
 def pipeline(task, model):
@@ -15,8 +14,5 @@ def pipeline(task, model):
     Raises:
       UserError: for an unknown task.
     """
-    known = [m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__)]
-    if task not in known:
-        raise UserError(f"there is no pipeline {task!r}{did_you_mean(task, known)}; there are: {', '.join(known)}")
-    lm = model if isinstance(model, run.LM) else run.load(model)
-    return importlib.import_module(f"{__name__}.{task.replace('-', '_')}").make(lm)
+    module = modules.find(sys.modules[__name__], task, "make", f"there is no pipeline {task!r}", hyphens=True)
+    return module.make(model if isinstance(model, run.LM) else run.load(model))

@@ -100,10 +100,11 @@ def damage(step_folder) -> str | None:
         return f"{manifest} is missing or unreadable"
     for name, digest in pairs:
         path = Path(step_folder) / name
-        if not path.is_file():
+        try:
+            if sha256_file(path) != digest:
+                return f"{path} is not as it was saved"
+        except OSError:
             return f"{path} is missing"
-        if sha256_file(path) != digest:
-            return f"{path} is not as it was saved"
     extra = {str(p.relative_to(step_folder)) for p in _files(step_folder)} - set(expected)
     return f"{Path(step_folder) / min(extra)} was added after the save" if extra else None
 
@@ -138,7 +139,8 @@ def newest(folder, *, repair=False, log=print) -> int | None:
         problem = damage(folder / str(step))
         if not problem:
             break
-        bad.append((step, problem))
+        if step in good_steps(folder):  # else the run that is going on has just let go of it
+            bad.append((step, problem))
     if len(bad) == len(good) and bad:
         raise UserError(f"no checkpoint in {folder} is whole: {bad[0][1]}. Restore the file from a copy, or train "
                         "again in a new --workdir")
@@ -146,6 +148,8 @@ def newest(folder, *, repair=False, log=print) -> int | None:
         log(f"checkpoint {number} is damaged: {problem}; going on from step {step}")
     if repair:
         cut_off = [n for n in _steps(folder) if n not in good]
+        for number in cut_off:
+            log(f"the save of checkpoint {number} was cut off; renamed {number}.corrupt")
         for number in [*cut_off, *(n for n, _ in bad)]:
             os.replace(folder / str(number), _unused(folder / f"{number}.corrupt"))
     return step

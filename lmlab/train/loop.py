@@ -27,7 +27,7 @@ class Settings:
     keep_every: int = 0           # so does every so-manieth step; 0: none
 
     def __post_init__(self):
-        for name, low in {"steps": 0, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "length": 0,
+        for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "length": 0,
                           "save_every": 0, "keep_every": 0}.items():
             if getattr(self, name) < low:
                 raise UserError(f"config.train.{name}={getattr(self, name)} must be at least {low}")
@@ -41,7 +41,7 @@ class Settings:
 class Evals:
     """config.evals: what is measured on the way, always before the first and after the last step."""
     every: int = 0                # steps; 0: a quarter of the run
-    batch: int = 0                # rows at once; 0: train.batch
+    batch: int = 0                # rows at once; 0: as many as a piece of train.batch
     samples: int = 1              # texts written at each evaluation
     sample_tokens: int = 200
     prompt: str = ""              # they begin with; "": a new document
@@ -50,7 +50,7 @@ class Evals:
 
     def __post_init__(self):
         for name in ("every", "batch", "samples", "sample_tokens", "temperature"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise UserError(f"config.evals.{name}={getattr(self, name)} must not be negative")
 
 

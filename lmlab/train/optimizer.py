@@ -43,9 +43,16 @@ def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "co
     if name not in OPTIMIZERS:
         raise UserError(f"config.optimizer.name={name!r} is unknown{did_you_mean(name, OPTIMIZERS)}; "
                         f"one of {', '.join(OPTIMIZERS)}")
-    for field, value in dict(rate=rate, weight_decay=weight_decay, clip=clip, l1=l1, l2=l2).items():
+    for field, value in dict(rate=rate, weight_decay=weight_decay, clip=clip, l1=l1, l2=l2, adam_rate=adam_rate,
+                             eps=eps).items():
         if not 0 <= value < float("inf"):
             raise UserError(f"config.optimizer.{field}={value} must be at least 0 and finite")
+    for field, value in dict(beta1=beta1, beta2=beta2, momentum=momentum).items():
+        if not 0 <= value < 1:
+            raise UserError(f"config.optimizer.{field}={value} must be at least 0 and below 1")
+    for field, value in dict(floor=floor, decay=decay, rate_decay=rate_decay).items():
+        if not 0 <= value <= 1:
+            raise UserError(f"config.optimizer.{field}={value} must be from 0 to 1")
     scheduled = lambda peak: schedules.build(schedule, rate=peak, steps=steps, warmup=warmup, floor=floor,
                                              decay=decay, rate_decay=rate_decay, every=every, cycle=cycle)
     transform = OPTIMIZERS[name](rate=scheduled(rate), adam_rate=scheduled(adam_rate or rate), beta1=beta1,

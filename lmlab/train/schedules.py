@@ -11,11 +11,11 @@ def build(name, *, rate, steps, warmup=0, floor=0.0, decay=0.2, rate_decay=0.96,
 
     Args:
       name: constant; cosine (Loshchilov & Hutter 2017); wsd, warm-up-stable-decay (Hu et al. 2024), linear decay over
-        the last part `decay`; rsqrt, inverse square root (Vaswani et al. 2017); exponential, a staircase
+        the last share `decay`; rsqrt, inverse square root (Vaswani et al. 2017); exponential, a staircase
         rate * rate_decay^floor(step/every); cyclical (Smith 2017).
       rate: the peak. steps: of the whole run. warmup: linear from 0 to the peak, in steps.
       floor: the final rate (cosine, wsd) or the base rate (cyclical), as a fraction of the peak.
-      decay: last part of a run that wsd decays in. rate_decay, every: of exponential. every: half a cycle of cyclical.
+      decay: the last share of the steps after warm-up, in which wsd decays. rate_decay, every: of exponential. every: half a cycle of cyclical.
       cycle: cyclical's form: triangular, triangular2 (the amplitude halves every cycle), exp_range (it falls by
         rate_decay every step).
     """

@@ -10,7 +10,7 @@ from lmlab.utils.trees import map_with_path, path_name
 
 AXES = ("data", "fsdp", "tensor")
 
-# Models name the axes on the left and know no mesh. A logical axis that is not here is on every device.
+# Models name the axes on the left and know no mesh. None: on every device.
 RULES = (
     ("batch", ("data", "fsdp")),
     ("embed", "fsdp"),
@@ -49,8 +49,8 @@ def parameter_shardings(mesh, boxed):
     """NamedSharding for each leaf of a boxed parameter tree (shapes are enough).
 
     Raises:
-      UserError: where a mesh axis does not divide the array's axis. The vocabulary alone may be ragged: it is then
-        on every device.
+      UserError: where a mesh axis does not divide the array's axis. Embeddings and the output projection may be
+        ragged (a vocabulary is what the text makes it): such an axis is then on every device.
     """
     def sharding(path, spec, leaf):
         spec = list(spec)
@@ -91,5 +91,6 @@ def batch_sharding(mesh) -> NamedSharding:
 
 
 def put_batch(batch, sharding):
-    """Device arrays of a global batch from this process's rows of it."""
-    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+    """Device arrays of a global batch from this process's rows of it: its share of them, in the order of processes."""
+    whole = lambda v: (v.shape[0] * jax.process_count(), *v.shape[1:])
+    return {k: jax.make_array_from_process_local_data(sharding, v, whole(v)) for k, v in batch.items()}

@@ -54,11 +54,11 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         return loss, {**means, "loss": loss}
 
     def update(state, batch):
-        pieces = _cut(batch, jax.random.fold_in(jax.random.key(seed), state["step"]), accumulation)
+        key = jax.random.fold_in(jax.random.key(seed), state["step"])
+        pieces = _cut(batch, key, accumulation)
         # The weights of the whole batch come first: each piece is divided by all of them, not by its own. They hang on
         # the batch alone, so the compiler drops the rest of this pass.
-        of_pieces = [measure(state["params"], piece)[2] for piece in pieces]
-        weights = collect(jax.tree.map(lambda *w: sum(w), *of_pieces))
+        weights = collect(measure(state["params"], _cut(batch, key, 1)[0])[2])
         weights = {name: jnp.maximum(w, 1e-9) for name, w in weights.items()}
         gradient = jax.grad(piece_loss, has_aux=True)
         if accumulation == 1:
@@ -147,19 +147,16 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
 def check_layout(parallel, mesh, *, batch, accumulation):
     """Raises a UserError where `mesh` cannot cut a batch of so many rows into so many pieces, or pmap not the model."""
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch < 1 or accumulation < 1 or batch % (ways * accumulation):
+    if batch % (ways * accumulation):
         raise UserError(f"config.train.batch={batch} must be a multiple of {ways * accumulation}: {ways} device(s) "
                         f"that split the batch, times config.train.accumulation={accumulation}")
-    if parallel not in ("jit", "pmap"):
-        raise UserError(f"config.train.parallel={parallel!r} is unknown; one of jit, pmap")
     if parallel == "pmap" and mesh.shape["data"] != mesh.size:
         raise UserError("config.train.parallel='pmap' splits the batch only: config.mesh.fsdp and config.mesh.tensor "
                         "must be 1")
 
 
-def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, batch, seed, accumulation):
-    """The strategy that config.train.parallel names ("jit" or "pmap"); a UserError where it cannot cut the batch."""
-    check_layout(parallel, mesh, batch=batch, accumulation=accumulation)
+def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation):
+    """The strategy that config.train.parallel names: "jit" or "pmap". `check_layout` says whether the mesh will do."""
     common = dict(seed=seed, accumulation=accumulation)
     if parallel == "jit":
         return jit_strategy(model, model_init, objective, optimizer, schedule, mesh, **common)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lmlab.utils.errors import UserError
+
 
 def cache_dir() -> Path:
     """The folder for all that can be made again: $LMLAB_CACHE, else lmlab in the user's cache folder."""
@@ -83,6 +85,21 @@ def new_folder(target: str | Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_one(folder: str | Path) -> Iterator[None]:
+    """Holds a folder for this process; a UserError where another one, still alive, holds it."""
+    import fcntl  # not on Windows
+
+    path = Path(folder) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder} is in use by another process; wait for it, stop it, or use another folder") from None
+        yield
 
 
 def sha256(content: str | bytes) -> str:

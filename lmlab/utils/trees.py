@@ -16,3 +16,8 @@ def map_with_path(function, tree):
 def by_path(tree) -> dict:
     """{path name: leaf}."""
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def count(tree) -> int:
+    """Numbers in all leaves (arrays, or their shapes) together."""
+    return sum(x.size for x in jax.tree.leaves(tree))

@@ -68,6 +68,21 @@ def test_each_row_once_an_epoch_and_a_new_order_in_each(opened, batch):
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0] and epochs[0] != every
 
 
+def test_shifted_epochs_are_cut_at_other_places_and_keep_every_promise(opened):
+    count = len(opened[1].rows) - 1
+    plain, moved = make(opened, batch=count), make(opened, batch=count, shift=True)
+    assert equal(plain[0], moved[0])  # the first epoch is every row as planned
+    text = opened[0].tokens.tolist()
+    for epoch in (1, 2):
+        assert not equal(plain[epoch], moved[epoch])
+        for row in np.concatenate([moved[epoch]["tokens"], moved[epoch]["targets"][:, -1:]], 1).tolist():
+            used = row if 0 not in row[1:] else row[:row.index(0, 1)]
+            assert any(text[i:i + len(used)] == used for i in range(len(text)))
+    halves = [make(opened, batch=count * 2, shift=True, process=p, processes=2)[1] for p in range(2)]
+    together = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+    assert equal(together, make(opened, batch=count * 2, shift=True)[1])
+
+
 def test_fewer_rows_than_a_batch_repeat(opened):
     split, index = opened
     few = windows.Index(index.pieces[:3], index.rows[:4])

@@ -10,6 +10,7 @@ import pytest
 
 from lmlab import models
 from lmlab.models import transformer
+from lmlab.utils import trees
 from lmlab.utils.errors import UserError
 
 SMALL = dict(vocab_size=37, context=16, width=16, layers=2, heads=4)
@@ -182,7 +183,7 @@ def test_initial_values_are_those_of_gpt2_and_every_axis_is_named():
     kernels = params["blocks"]["ff"]["wi"]["kernel"]
     assert not np.array_equal(kernels[0], kernels[1])  # each layer draws its own
     expected = 500 * 64 + 64 * 64 + 8 * (12 * 64 * 64 + 13 * 64) + 2 * 64  # GPT-2's own count
-    assert transformer.count(params) == expected
+    assert trees.count(params) == expected
 
 
 def test_zero_init_starts_as_no_layers_at_all():

@@ -1,11 +1,14 @@
 """Small models under every strategy, and an optimizer that shows the gradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
-from lmlab import models, objectives, run
+from lmlab import models, objectives
+from lmlab.models import transformer
 from lmlab.train import sharding, step
 
 MESHES = {"one": dict(data=1), "data": dict(data=8), "fsdp": dict(data=1, fsdp=8), "tensor": dict(data=2, tensor=4),
@@ -26,14 +29,15 @@ def make_model():
 @pytest.fixture(scope="session")
 def make_strategy(eight):
     """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
-    def make(name, model, optimizer, *, batch=16, seed=5, accumulation=1):
+    def make(name, model, optimizer, *, seed=5, accumulation=1):
         """On as many of the eight devices as the mesh needs."""
         sizes = {"fsdp": 1, "tensor": 1, **MESHES[name]}
         needed = sizes["data"] * sizes["fsdp"] * sizes["tensor"]
         mesh = sharding.make_mesh(**sizes, devices=eight[:needed])
         objective = objectives.build("causal", vocab_size=model.spec.vocab_size, chunk=8)
-        return step.make_strategy("pmap" if name == "pmap" else "jit", model, run.initialiser(model), objective,
-                                  *optimizer, mesh, batch=batch, seed=seed, accumulation=accumulation)
+        return step.make_strategy("pmap" if name == "pmap" else "jit", model,
+                                  functools.partial(transformer.init, model), objective, *optimizer, mesh, seed=seed,
+                                  accumulation=accumulation)
     return make
 
 

@@ -93,7 +93,7 @@ def test_evaluations_come_first_and_last_and_as_often_as_asked(tmp_path):
 
 @pytest.mark.parametrize("settings,steps", [
     (dict(), [6]), (dict(save_every=2), [2, 4, 6]), (dict(save_every=2, keep=1), [6]),
-    (dict(save_every=1, keep=2, keep_every=3), [3, 5, 6]), (dict(steps=0), [])])
+    (dict(save_every=1, keep=2, keep_every=3), [3, 5, 6])])
 def test_what_is_saved_and_kept(settings, steps, tmp_path):
     train(tmp_path, **settings)
     assert checkpoint.good_steps(tmp_path / "checkpoints") == steps
@@ -155,7 +155,7 @@ def test_a_finished_run_takes_no_step(tmp_path):
 
 
 @pytest.mark.parametrize("settings,message", [
-    (dict(steps=-1), "config.train.steps=-1 must be at least 0"),
+    (dict(steps=-1), "config.train.steps=-1 must be at least 1"),
     (dict(batch=0), "config.train.batch=0 must be at least 1"),
     (dict(precision="float16"), "config.train.precision='float16' is unknown; one of float32, bfloat16"),
     (dict(windows="pack"), "config.train.windows='pack' is unknown; one of stream, packed"),

@@ -47,8 +47,8 @@ def session(text, folder, stop_at=None):
     data = run.prepare(config)
     model = run.build_model(config, data.tokenizer.vocab_size)
     mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:2])
-    strategy = step.make_strategy("jit", model, run.initialiser(model), run.build_objective(config, 257),
-                                  *optimizer.build(steps=STEPS, **config.optimizer), mesh, batch=settings.batch,
+    strategy = step.make_strategy("jit", model, run.initialiser(config, model), run.build_objective(config, 257),
+                                  *optimizer.build(steps=STEPS, **config.optimizer), mesh,
                                   seed=config.seed, accumulation=settings.accumulation)
     batches = run.train_batches(config, data)
     if stop_at is not None:

@@ -49,6 +49,7 @@ def build(name: str = "bytes", vocab_size: int = 4096, path: str = "", *, corpus
     Raises:
       UserError: for an unknown name, a vocabulary the text is too small for, a file that is no tokenizer.
     """
+    check(name)
     if name == "bytes":
         return plain.Bytes()
     if name == "chars":
@@ -56,16 +57,20 @@ def build(name: str = "bytes", vocab_size: int = 4096, path: str = "", *, corpus
     if name == "file":
         from lmlab.data.tokenizers import huggingface
         return huggingface.HuggingFace.from_file(path)
-    if name not in _TRAINED:
-        known = ("bytes", "chars", *_TRAINED, "file")
-        raise UserError(f"config.tokenizer.name={name!r} is unknown{did_you_mean(name, known)}; "
-                        f"one of {', '.join(known)}")
     key = sha256(json.dumps([_VERSION, corpus.fingerprint, name, vocab_size]))[:16]
     folder = cache_dir() / "tokenizers" / f"{name}-{vocab_size}-{key}"
     if not folder.is_dir():
         with new_folder(folder) as temporary:
             _train(name, vocab_size, corpus.documents("train")).save(temporary)
     return load(folder)
+
+
+def check(name: str) -> None:
+    """Raises a UserError where `name` is no tokenizer, naming the nearest."""
+    known = ("bytes", "chars", *_TRAINED, "file")
+    if name not in known:
+        raise UserError(f"config.tokenizer.name={name!r} is unknown{did_you_mean(name, known)}; "
+                        f"one of {', '.join(known)}")
 
 
 def load(folder: str | Path) -> Tokenizer:
