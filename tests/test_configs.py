@@ -50,6 +50,10 @@ def test_its_presets_are_possible_and_its_docstring_gives_the_command(name):
     assert "tiny" in module.PRESETS and f"./run.sh train --config=configs/{name}.py" in module.__doc__
     for preset in module.PRESETS:
         config = module.get_config(preset)
+        if config.data.source == "files" and not config.data.path:
+            with pytest.raises(UserError, match="config.data.source=files needs config.data.path="):
+                run.check(config)
+            config.data.path = "text.txt"
         run.check(config)
         assert config.is_locked
 

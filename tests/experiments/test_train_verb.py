@@ -14,6 +14,7 @@ import pytest
 
 from commands import REPOSITORY, environment, quick, snapshot, text, tiny, train_flags
 from lmlab.train import checkpoint
+from lmlab.utils import files
 from lmlab.utils.logs import read_metrics
 
 ONE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
@@ -30,11 +31,20 @@ def copy(tmp_path):
 def test_a_run_is_whole():
     run = tiny() / "run"
     assert {p.name for p in run.iterdir() if not p.name.startswith("events")} == {
-        "checkpoints", "config.json", "metrics.jsonl", "plots", "run.json", "samples", "summary.json", "tokenizer"}
+        ".lock", "checkpoints", "config.json", "metrics.jsonl", "plots", "run.json", "samples", "summary.json", "tokenizer"}
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["3", "6"]
     described = json.loads((run / "run.json").read_text("utf-8"))
     assert described["devices"]["count"] == 8 and described["versions"]["jax"] == jax.__version__
     assert any("--config=configs/gpt.py:tiny" in word for word in described["command"])
+    assert described["earlier_sessions"] == []
+
+
+def test_one_run_a_workdir(copy):
+    before = snapshot(copy)
+    with files.only_one(copy):
+        done = quick(*train_flags(copy, tiny() / "text.txt", *QUICK))
+    assert done.code == 1 and done.err.splitlines()[-1].startswith(f"error: {copy} is in use by another process")
+    assert snapshot(copy) == before
 
 
 def test_a_finished_run_is_not_harmed(copy):
