@@ -118,7 +118,7 @@ def words(flags, place):
     return [word.replace("{place}", str(place)).replace("{tiny}", str(tiny())) for word in flags]
 
 
-def refused(done, message, seconds=10):
+def refused(done, message, seconds=60):
     """Asserts that a command ended as a mistake should."""
     assert done.code not in (0, -9) and done.seconds < seconds
     assert done.err.startswith("error: ") and done.err.count("\n") == 1 and done.err.endswith("\n"), done.err
