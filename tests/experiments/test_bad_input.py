@@ -136,7 +136,7 @@ def test_one_line_and_nothing_written(place, row):
 @pytest.mark.parametrize("row", ["misspelt key", "mesh", "empty file", "generate: flipped bit"])
 def test_in_a_process_of_its_own(place, row):
     flags, message = ROWS[row]
-    refused(command(*words(flags, place)), message, seconds=20)
+    refused(command(*words(flags, place)), message)
 
 
 def test_a_prompt_that_the_tokenizer_does_not_know(tmp_path):
