@@ -6,7 +6,7 @@
 |---|---|---|---|---|
 | quickstart | Python's own documentation | 2 CPU cores | 142 s | 1.71 bits a byte held out (lzma 2.48) |
 | tiny | the same | 2 CPU cores | seconds | a smoke test: 7.1 bits a byte |
-| small | the same | 1 GPU, or a night on a CPU | not run here | not known |
+| small | the same | 1 GPU | not run here | not known |
 | shakespeare_char | data.path=tiny Shakespeare | 2 CPU cores | 149 s | 1.91 nats a character held out |
 | shakespeare_fast | the same | 2 CPU cores | 45 s | 1.77 to 1.80 |
 | gpt2 | data.path=yours (OpenWebText) | 8 GPUs of 80 GB | not run here | nanoGPT reports 2.85 |
@@ -31,7 +31,7 @@ PRESETS = {
         tokenizer=dict(name="bytes"),
         model=dict(context=32, width=32, layers=2, heads=2),
         optimizer=dict(warmup=1), train=dict(steps=20, batch=8, log_every=1), evals=dict(sample_tokens=16)),
-    # A model of 11 million parameters for one GPU, or for a laptop's night.
+    # Six layers of width 384, meant for one GPU.
     "small": dict(
         tokenizer=dict(name="bpe", vocab_size=4096),
         model=dict(context=256, width=384, layers=6, heads=6, **MODERN),

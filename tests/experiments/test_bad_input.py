@@ -118,7 +118,7 @@ def words(flags, place):
     return [word.replace("{place}", str(place)).replace("{tiny}", str(tiny())) for word in flags]
 
 
-def refused(done, message, seconds=60):
+def refused(done, message, seconds=10):
     """Asserts that a command ended as a mistake should."""
     assert done.code not in (0, -9) and done.seconds < seconds
     assert done.err.startswith("error: ") and done.err.count("\n") == 1 and done.err.endswith("\n"), done.err
@@ -136,7 +136,7 @@ def test_one_line_and_nothing_written(place, row):
 @pytest.mark.parametrize("row", ["misspelt key", "mesh", "empty file", "generate: flipped bit"])
 def test_in_a_process_of_its_own(place, row):
     flags, message = ROWS[row]
-    refused(command(*words(flags, place)), message)
+    refused(command(*words(flags, place)), message, seconds=20)
 
 
 def test_a_prompt_that_the_tokenizer_does_not_know(tmp_path):
