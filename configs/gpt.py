@@ -15,7 +15,7 @@
 
 from lmlab import config, run
 
-MODERN = dict(positions="rotary", norm="rms", activation="relu2", qk_norm=True, bias=False, zero_init=True)
+MODERN = dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False, zero_init=True)
 MUON = dict(name="muon", rate=0.02, adam_rate=0.005, schedule="wsd", decay=0.5, floor=0.0, warmup=10,
             weight_decay=0.0, beta2=0.95)
 SHAKESPEARE = dict(data=dict(source="files", split="tail", validation=0.1, test=0.0), tokenizer=dict(name="chars"))

@@ -1,4 +1,4 @@
-"""Attention: one function with several backends, and the module around it (shape key in layers.py)."""
+"""Attention: one function with several backends, masks, and the modules around it (shape key in layers.py)."""
 
 from typing import Any
 
@@ -11,12 +11,14 @@ from lmlab.models import layers
 BACKENDS = ("auto", "xla", "cudnn")
 
 
-def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, *, backend="auto"):
-    """Scaled dot-product attention, softmax(q k^T / sqrt(K)) v (Vaswani et al. 2017, eq. 1).
+def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0, backend="auto"):
+    """Scaled dot-product attention, softmax(q k^T scale + bias) v (Vaswani et al. 2017, eq. 1).
 
     Args:
       q_BTHK: queries. k_BSGK, v_BSGK: keys and values; H must be a multiple of G (query head h reads h // (H/G)).
       mask_B1TS: True where a query may look at a key; None for no mask. A row with no key gives a finite result.
+      bias_BHTS: added to the scores (relative positions); B may be 1.
+      scale: None for 1 / sqrt(K). softcap: c for c tanh(scores / c), 0 for none.
       backend: "xla" (the formula below), "cudnn" (a fused GPU kernel, bfloat16 or float16), or "auto".
     Returns:
       x_BTHK, in q's dtype. The softmax runs in float32.
@@ -25,39 +27,75 @@ def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, *, backend="auto"):
     """
     if backend == "auto":
         fits = q_BTHK.shape[3] % 8 == 0 and q_BTHK.shape[3] <= 128 and q_BTHK.shape[1] % 2 == k_BSGK.shape[1] % 2 == 0
-        backend = "cudnn" if jax.default_backend() == "gpu" and q_BTHK.dtype == jnp.bfloat16 and fits else "xla"
+        plain = not softcap and bias_BHTS is None
+        fused = jax.default_backend() == "gpu" and q_BTHK.dtype == jnp.bfloat16 and fits and plain
+        backend = "cudnn" if fused else "xla"
     if backend == "cudnn":
-        return jax.nn.dot_product_attention(q_BTHK, k_BSGK, v_BSGK, mask=mask_B1TS, implementation="cudnn")
+        if softcap:
+            raise ValueError("attention backend 'cudnn' has no softcap; use xla")
+        return jax.nn.dot_product_attention(q_BTHK, k_BSGK, v_BSGK, bias=bias_BHTS, mask=mask_B1TS, scale=scale,
+                                            implementation="cudnn")
     if backend != "xla":
         raise ValueError(f"attention backend {backend!r} is unknown; try one of {', '.join(BACKENDS)}")
-    weights_BGRTS = attention_weights(q_BTHK, k_BSGK, mask_B1TS)
+    weights_BGRTS = attention_weights(q_BTHK, k_BSGK, mask_B1TS, bias_BHTS, scale=scale, softcap=softcap)
     x_BTGRK = jnp.einsum("bgrts,bsgk->btgrk", weights_BGRTS, v_BSGK)
     return x_BTGRK.reshape(q_BTHK.shape)
 
 
-def attention_weights(q_BTHK, k_BSGK, mask_B1TS=None):
+def attention_weights(q_BTHK, k_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0):
     """The softmax of `attend`: weights_BGRTS in q's dtype, rows summing to one."""
     B, T, H, K = q_BTHK.shape
-    G = k_BSGK.shape[2]
+    S, G = k_BSGK.shape[1:3]
     if H % G:
         raise ValueError(f"{H} query heads are not a multiple of {G} key/value heads")
-    q_BTGRK = (q_BTHK * K ** -0.5).reshape(B, T, G, H // G, K)
+    q_BTGRK = (q_BTHK * (K ** -0.5 if scale is None else scale)).reshape(B, T, G, H // G, K)
     scores_BGRTS = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK, preferred_element_type=jnp.float32)
+    if softcap:
+        scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)
+    if bias_BHTS is not None:
+        scores_BGRTS = scores_BGRTS + bias_BHTS.reshape(-1, G, H // G, T, S)
     if mask_B1TS is not None:
         # A large finite number: a row that may look nowhere (padding) stays finite instead of becoming NaN.
         scores_BGRTS = jnp.where(mask_B1TS[:, :, None], scores_BGRTS, -1e30)
     return jax.nn.softmax(scores_BGRTS, axis=-1).astype(q_BTHK.dtype)
 
 
-def causal_mask(segments_BT):
-    """mask_B1TS that lets a token see itself and earlier tokens of its own segment."""
+def segment_mask(segments_BT, attends="causal", prefix_BT=None):
+    """mask_B1TS: a token sees its own segment; "causal": itself and what is earlier in the row, and with `prefix_BT`
+    (bool) every token of the prefix; "full": all of it."""
     T = segments_BT.shape[1]
-    same_BTS = segments_BT[:, :, None] == segments_BT[:, None, :]
-    return (same_BTS & jnp.tril(jnp.ones((T, T), bool)))[:, None]
+    mask_BTS = segments_BT[:, :, None] == segments_BT[:, None, :]
+    if attends != "full":
+        earlier_BTS = jnp.tril(jnp.ones((T, T), bool))[None]
+        mask_BTS = mask_BTS & (earlier_BTS if prefix_BT is None else earlier_BTS | prefix_BT[:, None, :])
+    return mask_BTS[:, None]
+
+
+def within(window, q_positions_BT, k_positions_BS):
+    """mask_B1TS of the keys fewer than `window` tokens away; a window of 0 is no bound."""
+    away_BTS = q_positions_BT[:, :, None] - k_positions_BS[:, None, :]
+    return ((jnp.abs(away_BTS) < window) | (window == 0))[:, None]
+
+
+def relative_buckets(q_positions_BT, k_positions_BS, buckets, distance, both_ways):
+    """T5's bucket of key position - query position, int32 (B, T, S): half of them exact, the others logarithmic up to
+    `distance` (Raffel et al. 2020, section 2.1); looking both ways, half the buckets are for later keys."""
+    away = k_positions_BS[:, None, :] - q_positions_BT[:, :, None]
+    first = 0
+    if both_ways:
+        buckets //= 2
+        first = buckets * (away > 0)
+        away = jnp.abs(away)
+    else:
+        away = jnp.maximum(-away, 0)
+    exact = buckets // 2
+    far = exact + (jnp.log(jnp.maximum(away, 1) / exact) / jnp.log(distance / exact) * (buckets - exact)).astype(
+        jnp.int32)
+    return first + jnp.where(away < exact, away, jnp.minimum(far, buckets - 1))
 
 
 class Attention(nn.Module):
-    """Multi-head attention with fused projections, grouped keys and values, rotary positions and a cache.
+    """Multi-head self-attention with fused projections, grouped keys and values, rotary positions and a cache.
 
     The kernel `qkv` is (D, G, R + 2, K): for each key/value head its R query heads, then its key, then its value,
     so that a mesh that splits G keeps the whole group on one device.
@@ -65,29 +103,68 @@ class Attention(nn.Module):
     spec: Any
 
     @nn.compact
-    def __call__(self, x_BTD, positions_BT, mask_B1TS, cache=None, index=None):
+    def __call__(self, x_BTD, frequency_K, positions_BT, mask_B1TS, bias_BHTS=None, cache=None, index=None):
         """Returns (x_BTD, cache): `cache` holds k and v (B, S, G, K); new ones are written at slot `index`."""
         s = self.spec
         G, R, K = s.groups, s.heads // s.groups, s.head_size
-        qkv_BTGRK = layers.Projection((s.width, G, R + 2, K), ("embed", "heads", "qkv", "head"), bias=s.bias,
-                                      dtype=s.dtype, name="qkv")(x_BTD)
+        qkv_BTGRK = layers.Projection((s.width, G, R + 2, K), ("embed", "heads", "qkv", "head"),
+                                      bias=s.bias or s.qkv_bias, dtype=s.dtype, name="qkv")(x_BTD)
         B, T = x_BTD.shape[:2]
         q_BTHK = qkv_BTGRK[..., :R, :].reshape(B, T, s.heads, K)
         k_BTGK, v_BTGK = qkv_BTGRK[..., R, :], qkv_BTGRK[..., R + 1, :]
-        if s.qk_norm:
-            norm = lambda name: layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)
-            q_BTHK, k_BTGK = norm("q_norm")(q_BTHK), norm("k_norm")(k_BTGK)
+        if s.qk_norm != "none":
+            q_BTHK, k_BTGK = self._norm("q_norm", q_BTHK), self._norm("k_norm", k_BTGK)
         if s.positions == "rotary":
-            q_BTHK = layers.rotary(q_BTHK, positions_BT, s.rotary_theta)
-            k_BTGK = layers.rotary(k_BTGK, positions_BT, s.rotary_theta)
+            q_BTHK = layers.rotary(q_BTHK, positions_BT, frequency_K)
+            k_BTGK = layers.rotary(k_BTGK, positions_BT, frequency_K)
         if cache is not None:
             write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), index, axis=1)
-            cache = {"k": write(cache["k"], k_BTGK), "v": write(cache["v"], v_BTGK)}
+            cache = {**cache, "k": write(cache["k"], k_BTGK), "v": write(cache["v"], v_BTGK)}
             k_BTGK, v_BTGK = cache["k"], cache["v"]
-        if self.is_mutable_collection("intermediates"):
-            weights_BGRTS = attention_weights(q_BTHK, k_BTGK, mask_B1TS)
-            self.sow("intermediates", "attention_BHTS", weights_BGRTS.reshape(B, s.heads, T, -1))
-        x_BTHK = attend(q_BTHK, k_BTGK, v_BTGK, mask_B1TS, backend=s.attention)
-        out = layers.Projection((s.heads, K, s.width), ("heads", "head", "embed"), inputs=2, bias=s.bias,
-                                stddev=s.stddev_out, dtype=s.dtype, name="out")
-        return out(x_BTHK), cache
+        return _mix(self, q_BTHK, k_BTGK, v_BTGK, mask_B1TS, bias_BHTS), cache
+
+    def _norm(self, name, x_BTHK):
+        """RMSNorm of each head, or of all heads as one vector."""
+        s = self.spec
+        norm = layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)
+        if s.qk_norm == "head":
+            return norm(x_BTHK)
+        return norm(x_BTHK.reshape(*x_BTHK.shape[:2], -1)).reshape(x_BTHK.shape)
+
+
+class CrossAttention(nn.Module):
+    """Attention from a decoder to its encoder's output, whose keys and values are computed once (`memory`)."""
+    spec: Any
+
+    def setup(self):
+        s = self.spec
+        common = dict(bias=s.bias, dtype=s.dtype)
+        self.q = layers.Projection((s.width, s.heads, s.head_size), ("embed", "heads", "head"), **common)
+        self.kv = layers.Projection((s.width, s.groups, 2, s.head_size), ("embed", "heads", "qkv", "head"), **common)
+        self.out = _out(s)
+
+    def memory(self, memory_BSD):
+        """{"k", "v"} of the encoder's output, each (B, S, G, K)."""
+        kv_BSG2K = self.kv(memory_BSD)
+        return {"k": kv_BSG2K[..., 0, :], "v": kv_BSG2K[..., 1, :]}
+
+    def __call__(self, x_BTD, memory, mask_B1TS):
+        """x_BTD of queries from x_BTD over what `memory` gave."""
+        return _mix(self, self.q(x_BTD), memory["k"], memory["v"], mask_B1TS, None, self.out)
+
+
+def _out(s):
+    return layers.Projection((s.heads, s.head_size, s.width), ("heads", "head", "embed"), inputs=2, bias=s.bias,
+                             stddev=s.stddev_out, dtype=s.dtype, name="out")
+
+
+def _mix(module, q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, out=None):
+    """Attends and projects back to x_BTD; the weights are an intermediate of `module`."""
+    s = module.spec
+    how = dict(scale=s.scale, softcap=s.score_softcap)
+    if module.is_mutable_collection("intermediates"):
+        weights_BGRTS = attention_weights(q_BTHK, k_BSGK, mask_B1TS, bias_BHTS, **how)
+        B, _, _, T, S = weights_BGRTS.shape
+        module.sow("intermediates", "attention_BHTS", weights_BGRTS.reshape(B, s.heads, T, S))
+    x_BTHK = attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, backend=s.attention, **how)
+    return (out or _out(s))(x_BTHK)

@@ -91,27 +91,29 @@ ACTIVATIONS = {
     "gelu": lambda x: nn.gelu(x, approximate=True),    # the tanh form, as GPT-2
     "gelu_exact": lambda x: nn.gelu(x, approximate=False),
     "relu": nn.relu,
+    "silu": nn.silu,
     "relu2": lambda x: jnp.square(nn.relu(x)),         # So et al. 2021, Primer
 }
 GATES = {"swiglu": nn.silu, "geglu": ACTIVATIONS["gelu"]}
 
 
-def rotary(x_BTHK, positions_BT, theta=10000.0):
-    """Rotates pairs (x[i], x[i + K/2]) by position * theta^(-2i/K) (Su et al. 2021; split-half layout as LLaMA)."""
-    half = x_BTHK.shape[-1] // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency
+def rotary(x_BTHK, positions_BT, frequency_K):
+    """Rotates pairs (x[i], x[i + K/2]) by position * frequency[i] (Su et al. 2021; split-half layout as LLaMA)."""
+    angle = positions_BT[:, :, None, None].astype(jnp.float32) * frequency_K
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     a, b = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
 
 
-def sinusoids(length, width):
-    """The table of Vaswani et al. 2017, section 3.5: float32 (length, width), sines in even columns, cosines in odd."""
+def sinusoids(length, width, split=False):
+    """The table of Vaswani et al. 2017, section 3.5: float32 (length, width), sines in even columns, cosines in odd;
+    split: sines in the first half, cosines in the second."""
     angle = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
     table = np.zeros((length, width), np.float32)
-    table[:, 0::2] = np.sin(angle)
-    table[:, 1::2] = np.cos(angle)[:, :width // 2]
+    sines, cosines = (slice(0, -(-width // 2)), slice(-(-width // 2), None)) if split else (slice(0, None, 2),
+                                                                                          slice(1, None, 2))
+    table[:, sines] = np.sin(angle)
+    table[:, cosines] = np.cos(angle)[:, :width // 2]
     return table
 
 

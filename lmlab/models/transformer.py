@@ -1,4 +1,5 @@
-"""The Transformer (Vaswani et al. 2017), decoder first; every family is a set of values of `Spec`.
+"""The Transformer (Vaswani et al. 2017): encoder, decoder, prefix LM and encoder-decoder are the same code, and every
+family is a set of values of `Spec` (presets.py).
 
 Layers are stacked on a leading N axis and run by `nn.scan`: one parameter layout on disk and for training, and a
 compile time flat in depth. Decoding runs the layers one by one (`unstack`), since slicing stacked weights for every
@@ -6,124 +7,129 @@ token would halve its speed.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lmlab.models import layers
-from lmlab.models.attention import BACKENDS, Attention, causal_mask
-from lmlab.utils.errors import UserError, did_you_mean
-
-CHOICES = {
-    "positions": ("learned", "sinusoidal", "rotary", "none"),
-    "norm": ("layer", "rms"),
-    "activation": (*layers.ACTIVATIONS, *layers.GATES),
-    "attention": BACKENDS,
-    "remat": ("none", "dots", "full"),
-}
+from lmlab.models.attention import Attention, CrossAttention, relative_buckets, segment_mask, within
+from lmlab.models.moe import Experts
+from lmlab.models.spec import Spec
 
 
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """The keyword arguments of the Transformer. Zero means "the usual": see each comment."""
-    vocab_size: int                 # V, from the tokenizer
-    context: int = 256              # the longest sequence, tokens
-    width: int = 128                # D
-    layers: int = 4                 # N
-    heads: int = 4                  # H
-    kv_heads: int = 0               # G; 0: as many as heads (grouped-query attention: Ainslie et al. 2023)
-    head_dim: int = 0               # K; 0: width / heads
-    ff: int = 0                     # F; 0: 4 width, or 8/3 width where the activation is gated
-    activation: str = "gelu"        # gelu, gelu_exact, relu, relu2, swiglu, geglu
-    norm: str = "layer"             # layer, rms
-    norm_eps: float = 1e-5
-    positions: str = "learned"      # learned, sinusoidal, rotary, none
-    rotary_theta: float = 10000.0
-    qk_norm: bool = False           # RMSNorm on queries and keys (Henry et al. 2020)
-    bias: bool = True               # in projections and LayerNorm
-    tied: bool = True               # the output projection is the embedding
-    zero_init: bool = False         # residual branches start as zero, else N(0, 0.02 / sqrt(2N)) as GPT-2
-    logit_softcap: float = 0.0      # c tanh(logits / c) (Gemma 2); 0: off
-    dropout: float = 0.0            # on embeddings and residual branches
-    attention: str = "auto"         # backend: auto, xla, cudnn
-    unroll: int = 0                 # layers a step of the scan; 0: all of them on a CPU, else one
-    remat: str = "none"             # recompute in the backward pass: none, dots (keep matrix products), full
-    dtype: Any = jnp.float32        # of the computation (config.train.precision); parameters are float32
-
-    def __post_init__(self):
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UserError(f"config.model.{name}={getattr(self, name)!r} is unknown"
-                                f"{did_you_mean(getattr(self, name), known)}; one of {', '.join(known)}")
-        for name in ("vocab_size", "context", "width", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.model.{name}={getattr(self, name)} must be at least 1")
-        for name in ("kv_heads", "head_dim", "ff", "unroll", "logit_softcap"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"config.model.{name}={getattr(self, name)} must not be negative")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
-        if not self.head_dim and self.width % self.heads:
-            raise UserError(f"config.model.heads={self.heads} does not divide config.model.width={self.width}; "
-                            f"try {_divisors(self.width)}, or set config.model.head_dim")
-        if self.heads % self.groups:
-            raise UserError(f"config.model.kv_heads={self.kv_heads} does not divide config.model.heads="
-                            f"{self.heads}; try {_divisors(self.heads)}")
-        if self.positions == "rotary" and self.head_size % 2:
-            raise UserError(f"rotary positions need an even head size, not {self.head_size}: change "
-                            "config.model.heads, config.model.width or config.model.head_dim")
-
-    @property
-    def groups(self):
-        """G, key/value heads."""
-        return self.kv_heads or self.heads
-
-    @property
-    def head_size(self):
-        """K."""
-        return self.head_dim or self.width // self.heads
-
-    @property
-    def hidden(self):
-        """F; a gated feed-forward gets two thirds, so that its parameters are those of a plain one."""
-        return self.ff or (8 * self.width // 3 if self.activation in layers.GATES else 4 * self.width)
-
-    @property
-    def stddev_out(self):
-        """Of the projections that write into the residual stream."""
-        return 0.0 if self.zero_init else 0.02 / (2 * self.layers) ** 0.5
-
-
-def _divisors(n):
-    return ", ".join(str(d) for d in range(1, min(n, 128) + 1) if n % d == 0)
+class View(NamedTuple):
+    """What every layer is told: where its tokens stand and what they may look at. S is T, or the slots of a cache."""
+    positions_BT: Any
+    key_positions_BS: Any
+    mask_B1TS: Any
+    bias_BHTS: Any = None           # relative positions
+    memory_BSD: Any = None          # the encoder's output,
+    memory_mask_B1TS: Any = None    # and what of it a token may look at
+    keys_B: Any = None              # dropout
+    index: Any = None               # the slot of a cache that the first token is written to
 
 
 class Block(nn.Module):
-    """One pre-norm layer: x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """One layer: attention, attention to the encoder where there is one, feed-forward, each a residual branch."""
     spec: Spec
+    cross: bool = False
 
     @nn.compact
-    def __call__(self, x_BTD, layer, positions_BT, mask_B1TS, keys_B, cache=None, index=None):
-        """layer: its number, for the dropout keys. Returns (x_BTD, cache)."""
+    def __call__(self, x_BTD, layer, view, cache=None):
+        """layer: its number. cache: None, or what init_cache and `fill_memory` made. Returns (x_BTD, cache)."""
         s = self.spec
-        keys_B = layers.fold_in(keys_B, layer)
-        norm = lambda name: layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype, name=name)
-        h_BTD, cache = Attention(s, name="attention")(norm("norm_attention")(x_BTD), positions_BT, mask_B1TS, cache,
-                                                      index)
-        x_BTD = x_BTD + layers.dropout(h_BTD, s.dropout, layers.fold_in(keys_B, 0))
-        feed = layers.FeedForward(s.width, s.hidden, s.activation, s.bias, s.stddev_out, s.dtype, name="ff")
-        h_BTD = feed(norm("norm_ff")(x_BTD))
-        x_BTD = x_BTD + layers.dropout(h_BTD, s.dropout, layers.fold_in(keys_B, 1))
+        keys_B = layers.fold_in(view.keys_B, layer)
+        local, mask_B1TS = jnp.asarray(s.local)[layer], view.mask_B1TS
+        if s.window:
+            window = jnp.where(local, s.window, 0)
+            mask_B1TS = mask_B1TS & within(window, view.positions_BT, view.key_positions_BS)
+        frequency_K = jnp.where(local, s.frequencies(local=True), s.frequencies()) if s.positions == "rotary" else None
+
+        def branch(name, number, x_BTD, function):
+            norm = lambda kind, h: layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype, name=f"norm_{name}{kind}")(h)
+            h_BTD = function(norm("", x_BTD) if s.norm_place in ("pre", "both") else x_BTD)
+            h_BTD = norm("_out", h_BTD) if s.norm_place in ("both", "after") else h_BTD
+            x_BTD = x_BTD + layers.dropout(h_BTD, s.dropout, layers.fold_in(keys_B, number))
+            return norm("", x_BTD) if s.norm_place == "post" else x_BTD
+
+        def attention(h_BTD):
+            nonlocal cache
+            h_BTD, cache = Attention(s, name="attention")(h_BTD, frequency_K, view.positions_BT, mask_B1TS,
+                                                          view.bias_BHTS, cache, view.index)
+            return h_BTD
+
+        def cross(h_BTD):
+            nonlocal cache
+            module = CrossAttention(s, name="cross")
+            memory = module.memory(view.memory_BSD) if view.memory_BSD is not None else cache["memory"]
+            if cache is not None:
+                cache = {**cache, "memory": memory}
+            return module(h_BTD, memory, view.memory_mask_B1TS)
+
+        feed = (Experts(s, name="experts") if s.experts else layers.FeedForward(
+            s.width, s.hidden, s.activation, s.bias, s.stddev_out, s.dtype, name="ff"))
+        x_BTD = branch("attention", 0, x_BTD, attention)
+        x_BTD = branch("cross", 2, x_BTD, cross) if self.cross else x_BTD
+        x_BTD = branch("ff", 1, x_BTD, feed)
         x_BTD = nn.with_logical_constraint(x_BTD, ("batch", "length", "activation"))
         self.sow("intermediates", "residual_BTD", x_BTD)
         return x_BTD, cache
 
 
+class Stack(nn.Module):
+    """Layers one after the other, the relative positions that they share, and the norm after the last.
+
+    causal: for the buckets of relative positions. stacked: as one scan, or one by one.
+    """
+    spec: Spec
+    layers: int
+    cross: bool = False
+    causal: bool = True
+    stacked: bool = True
+
+    @nn.compact
+    def __call__(self, x_BTD, view, caches=None):
+        """Returns (x_BTD, caches): caches is a list, one a layer, where the layers are not stacked, else None."""
+        s = self.spec
+        if s.positions == "relative":
+            table = self.param("relative", nn.with_logical_partitioning(layers.normal(0.02), ("position", "heads")),
+                               (s.relative_buckets, s.heads))
+            bucket_BTS = relative_buckets(view.positions_BT, view.key_positions_BS, s.relative_buckets,
+                                          s.relative_distance, not self.causal)
+            view = view._replace(bias_BHTS=jnp.moveaxis(table[bucket_BTS], -1, 1))
+        if self.stacked:
+            x_BTD, _ = self._scan()(x_BTD, jnp.arange(self.layers), view)
+        else:
+            caches, olds = [], caches or [None] * self.layers
+            for layer, old in enumerate(olds):
+                x_BTD, new = Block(s, self.cross, name=f"block_{layer}")(x_BTD, layer, view, old)
+                caches.append(new)
+        if s.norm_place != "post":
+            x_BTD = layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype, name="norm_final")(x_BTD)
+        return x_BTD, caches
+
+    def _scan(self):
+        s, block = self.spec, Block
+        if s.remat != "none":
+            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if s.remat == "dots" else None
+            block = nn.remat(Block, policy=policy, prevent_cse=False)
+        unroll = s.unroll or (self.layers if jax.default_backend() == "cpu" else 1)
+        return nn.scan(block, length=self.layers, unroll=unroll, in_axes=(0, nn.broadcast),
+                       variable_axes={"params": 0, "intermediates": 0, "losses": 0}, split_rngs={"params": True},
+                       metadata_params={nn.PARTITION_NAME: "layers"})(s, self.cross, name="blocks")
+
+
 class Model(nn.Module):
-    """A causal Transformer. `apply` gives logits; with mutable=["intermediates"] also every layer's attention
-    weights (N, B, H, T, S) and residual stream (N, B, T, D)."""
+    """A Transformer. `apply` gives logits; with mutable=["intermediates"] also every layer's attention weights
+    (N, B, H, T, S) and residual stream (N, B, T, D).
+
+    Arguments of its methods, all but the tokens optional:
+      tokens_BT; segments_BT: tokens see only their own segment, 0 is padding; positions_BT: counted from 0 in each
+      segment; types_BT: kinds of segment (BERT); prefix_BT: True in the part that looks both ways; keys_B: dropout
+      keys, one an example; encoder: {"tokens", "segments", "positions"} of the encoder's input, (B, S) each.
+    """
     spec: Spec
     stacked: bool = True            # one scan over stacked layers, or layers one by one (decoding)
 
@@ -131,107 +137,158 @@ class Model(nn.Module):
         s = self.spec
         table = lambda name, rows, axis: self.param(
             name, nn.with_logical_partitioning(layers.normal(0.02), (axis, "embed")), (rows, s.width))
+        norm = lambda: layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype)
+        dense = lambda shape, axes, bias: layers.Projection(shape, axes, bias=bias, dtype=s.dtype)
         self.token_embedding = table("token_embedding", s.vocab_size, "vocab")
         if s.positions == "learned":
-            self.position_embedding = table("position_embedding", s.context, "position")
-        if self.stacked:
-            block = Block
-            if s.remat != "none":
-                policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if s.remat == "dots" else None
-                block = nn.remat(Block, policy=policy, prevent_cse=False)
-            unroll = s.unroll or (s.layers if jax.default_backend() == "cpu" else 1)
-            self.blocks = nn.scan(
-                block, length=s.layers, unroll=unroll, in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
-                variable_axes={"params": 0, "intermediates": 0}, split_rngs={"params": True},
-                metadata_params={nn.PARTITION_NAME: "layers"})(s)
-        else:
-            self.blocks = [Block(s, name=f"block_{i}") for i in range(s.layers)]
-        self.norm_final = layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype)
+            self.position_embedding = table("position_embedding", s.context + s.position_offset, "position")
+            if s.encoder_layers:
+                self.encoder_position_embedding = table("encoder_position_embedding", s.context + s.position_offset,
+                                                        "position")
+        if s.token_types:
+            self.type_embedding = table("type_embedding", s.token_types, "position")
+        if s.embedding_norm:
+            self.norm_embedding = norm()
+            if s.encoder_layers:
+                self.norm_encoder_embedding = norm()
+        if s.encoder_layers:
+            self.encoder = Stack(s, s.encoder_layers, causal=False, stacked=self.stacked)
+        self.trunk = Stack(s, s.layers, bool(s.encoder_layers), s.attends == "causal", self.stacked)
+        if s.head == "transform":
+            self.head_transform = dense((s.width, s.width), ("embed", "activation"), True)
+            self.head_norm = norm()
         if not s.tied:
             self.head = layers.Projection((s.width, s.vocab_size), ("embed", "vocab"), bias=False, dtype=s.dtype,
                                           out_dtype=jnp.float32)
+        if s.head_bias:
+            self.head_bias = self.param("head_bias", nn.with_logical_partitioning(nn.initializers.zeros, ("vocab",)),
+                                        (s.vocab_size,))
+        if s.pooler:
+            self.pooler = dense((s.width, s.width), ("embed", "activation"), True)
+            self.pair_head = dense((s.width, 2), ("embed", "position"), True)
 
-    def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None):
-        """Logits_BTV, float32. segments_BT: tokens see only their own segment, 0 is padding; positions_BT: counted
-        from 0 in each segment; both default to one segment a row. keys_B: dropout keys, one an example."""
-        return self.logits(self.hidden(tokens_BT, segments_BT, positions_BT, keys_B))
+    def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None, **more):
+        """Logits_BTV, float32."""
+        x_BTD = self.hidden(tokens_BT, segments_BT, positions_BT, keys_B, **more)
+        if self.is_initializing() and self.spec.pooler:
+            self.pooled(x_BTD)
+        return self.logits(x_BTD)
 
-    def hidden(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None):
-        """The final normed states x_BTD: all of the network but the output projection."""
-        if segments_BT is None:
-            segments_BT = jnp.ones_like(tokens_BT)
-        if positions_BT is None:
-            positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
-        x_BTD = self.embed(tokens_BT, positions_BT)
-        x_BTD = layers.dropout(x_BTD, self.spec.dropout, layers.fold_in(keys_B, self.spec.layers))
-        mask_B1TS = causal_mask(segments_BT)
-        if self.stacked:
-            x_BTD, _ = self.blocks(x_BTD, jnp.arange(self.spec.layers), positions_BT, mask_B1TS, keys_B)
-        else:
-            for layer, block in enumerate(self.blocks):
-                x_BTD, _ = block(x_BTD, layer, positions_BT, mask_B1TS, keys_B)
-        return self.norm_final(x_BTD)
+    def hidden(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None, types_BT=None, prefix_BT=None,
+               encoder=None):
+        """The final states x_BTD: all of the network but the way out."""
+        segments_BT, positions_BT = _defaults(tokens_BT, segments_BT, positions_BT)
+        view = View(positions_BT, positions_BT, segment_mask(segments_BT, self.spec.attends, prefix_BT), keys_B=keys_B)
+        if self.spec.encoder_layers:
+            encoder = dict(encoder or {"tokens": tokens_BT})
+            encoder["segments"], encoder["positions"] = _defaults(encoder["tokens"], encoder.get("segments"),
+                                                                  encoder.get("positions"))
+            memory_BSD = self.encode(**encoder, keys_B=layers.fold_in(keys_B, 2 ** 20))
+            mask_BTS = segments_BT[:, :, None] == encoder["segments"][:, None, :]
+            view = view._replace(memory_BSD=memory_BSD, memory_mask_B1TS=mask_BTS[:, None])
+        return self.trunk(self.embed(tokens_BT, positions_BT, keys_B, types_BT), view)[0]
 
-    def embed(self, tokens_BT, positions_BT):
-        """Token embeddings plus absolute positions, x_BTD in the computation's dtype."""
+    def encode(self, tokens, segments=None, positions=None, keys_B=None):
+        """The encoder's output memory_BSD for its tokens, segments and positions, (B, S) each."""
+        segments, positions = _defaults(tokens, segments, positions)
+        view = View(positions, positions, segment_mask(segments, "full"), keys_B=keys_B)
+        return self.encoder(self.embed(tokens, positions, keys_B, in_encoder=True), view)[0]
+
+    def embed(self, tokens_BT, positions_BT, keys_B=None, types_BT=None, in_encoder=False):
+        """The sum of the embeddings, normed and dropped out as the family does it: x_BTD."""
         s = self.spec
         # Looked up in a whole table: a gather from a split one would be replicated anyway, activations and all.
         table_VD = nn.with_logical_constraint(self.token_embedding, ("words", "activation"))
         x_BTD = jnp.asarray(table_VD, s.dtype)[tokens_BT]
+        if s.embedding_scale:
+            x_BTD = x_BTD * jnp.asarray(s.width ** 0.5, s.dtype)
         if s.positions == "learned":
-            x_BTD = x_BTD + jnp.asarray(self.position_embedding, s.dtype)[positions_BT]
-        elif s.positions == "sinusoidal":
-            x_BTD = x_BTD + jnp.asarray(layers.sinusoids(s.context, s.width), s.dtype)[positions_BT]
-        return nn.with_logical_constraint(x_BTD, ("batch", "length", "activation"))
+            table = self.encoder_position_embedding if in_encoder else self.position_embedding
+            x_BTD = x_BTD + jnp.asarray(table, s.dtype)[positions_BT + s.position_offset]
+        elif s.positions.startswith("sinusoidal"):
+            table = layers.sinusoids(s.context, s.width, split=s.positions.endswith("split"))
+            x_BTD = x_BTD + jnp.asarray(table, s.dtype)[positions_BT]
+        if s.token_types:
+            x_BTD = x_BTD + jnp.asarray(self.type_embedding, s.dtype)[0 if types_BT is None else types_BT]
+        if s.embedding_norm:
+            x_BTD = (self.norm_encoder_embedding if in_encoder else self.norm_embedding)(x_BTD)
+        x_BTD = nn.with_logical_constraint(x_BTD, ("batch", "length", "activation"))
+        return layers.dropout(x_BTD, s.dropout, layers.fold_in(keys_B, s.layers))
 
     def logits(self, x_BTD):
-        """The output projection: logits_BTV in float32."""
+        """The way out: logits_BTV in float32."""
         s = self.spec
+        if s.head == "transform":
+            x_BTD = self.head_norm(layers.ACTIVATIONS[s.activation](self.head_transform(x_BTD)))
         if s.tied:
             table_VD = self.token_embedding.astype(s.dtype)
             logits_BTV = jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=jnp.float32)
         else:
             logits_BTV = self.head(x_BTD)
+        logits_BTV = logits_BTV * s.logit_scale if s.logit_scale != 1.0 else logits_BTV
+        logits_BTV = logits_BTV + self.head_bias if s.head_bias else logits_BTV
         return s.logit_softcap * jnp.tanh(logits_BTV / s.logit_softcap) if s.logit_softcap else logits_BTV
 
-    def decode(self, tokens_BT, positions_BT, cache, last=False):
-        """The next T tokens after those in `cache` (init_cache), for a model that is not stacked.
+    def pooled(self, x_BTD):
+        """(x_BD, logits_B2): BERT's pooled first state, and whether the second sentence follows the first."""
+        x_BD = jnp.tanh(self.pooler(x_BTD[:, 0]))
+        return x_BD, self.pair_head(x_BD).astype(jnp.float32)
 
-        tokens_BT: padding is marked by a negative position. last: only the last token's logits are wanted.
-        Returns (logits_BTV, cache), T being 1 with `last`.
+    def decode(self, tokens_BT, positions_BT, cache, last=False, prefix=False):
+        """The next T tokens after those in `cache` (init_cache, begin), for a model that is not stacked.
+
+        tokens_BT: padding is marked by a negative position. prefix: they look both ways among themselves. last: only the
+        last token's logits are wanted. Returns (logits_BTV, cache), T being 1 with `last`.
         """
-        slots_S = jnp.arange(cache["valid"].shape[1])
         index, T = cache["index"], tokens_BT.shape[1]
-        valid_BS = jax.lax.dynamic_update_slice_in_dim(cache["valid"], positions_BT >= 0, index, axis=1)
-        seen_TS = slots_S[None] <= index + jnp.arange(T)[:, None]
-        mask_B1TS = (valid_BS[:, None, :] & seen_TS[None])[:, None]
+        held_BS = jax.lax.dynamic_update_slice_in_dim(cache["positions"], positions_BT, index, axis=1)
+        last_T = jnp.full((T,), T - 1) if prefix else jnp.arange(T)
+        seen_TS = jnp.arange(held_BS.shape[1])[None] <= index + last_T[:, None]
+        mask_B1TS = ((held_BS >= 0)[:, None, :] & seen_TS[None])[:, None]
         positions_BT = jnp.maximum(positions_BT, 0)
-        x_BTD = self.embed(tokens_BT, positions_BT)
-        new = []
-        for layer, (block, kv) in enumerate(zip(self.blocks, cache["layers"], strict=True)):
-            x_BTD, kv = block(x_BTD, layer, positions_BT, mask_B1TS, None, kv, index)
-            new.append(kv)
-        logits_BTV = self.logits(self.norm_final(x_BTD[:, -1:] if last else x_BTD))
-        return logits_BTV, {"layers": new, "valid": valid_BS, "index": index + T}
+        view = View(positions_BT, held_BS, mask_B1TS, index=index)
+        cache = dict(cache)
+        if self.spec.encoder_layers:
+            view = view._replace(memory_BSD=cache.pop("memory_BSD", None), memory_mask_B1TS=cache["memory_mask_B1TS"])
+        x_BTD, blocks = self.trunk(self.embed(tokens_BT, positions_BT), view, cache["layers"])
+        return self.logits(x_BTD[:, -1:] if last else x_BTD), {**cache, "layers": blocks, "positions": held_BS, "index": index + T}
+
+    def begin(self, encoder, cache):
+        """`cache` with what an encoder made of its input: tokens, segments and positions, as in `hidden`. The first
+        `decode` turns it into keys and values for every layer."""
+        segments, positions = _defaults(encoder["tokens"], encoder.get("segments"), encoder.get("positions"))
+        memory_BSD = self.encode(encoder["tokens"], segments, positions)
+        return {**cache, "memory_mask_B1TS": (segments > 0)[:, None, None], "memory_BSD": memory_BSD}
+
+
+def _defaults(tokens_BT, segments_BT, positions_BT):
+    """One segment a row and positions from 0 where they are not given."""
+    segments_BT = jnp.ones_like(tokens_BT) if segments_BT is None else segments_BT
+    counted_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
+    return segments_BT, counted_BT if positions_BT is None else positions_BT
 
 
 def init_cache(spec, batch, length):
-    """An empty cache for `decode`: keys and values of `length` slots a layer, which slots hold a token, the next."""
+    """An empty cache for `decode`: keys and values of `length` slots a layer, the position of the token in each slot
+    (negative: none), the next slot."""
     shape = (batch, length, spec.groups, spec.head_size)
     return {"layers": [{"k": jnp.zeros(shape, spec.dtype), "v": jnp.zeros(shape, spec.dtype)}
                        for _ in range(spec.layers)],
-            "valid": jnp.zeros((batch, length), bool), "index": jnp.zeros((), jnp.int32)}
+            "positions": jnp.full((batch, length), -1, jnp.int32), "index": jnp.zeros((), jnp.int32)}
 
 
 def unstack(model, params):
     """(model, params) with the layers one by one instead of stacked, for decoding: the same function."""
-    stacked, rest = params["blocks"], {k: v for k, v in params.items() if k != "blocks"}
-    blocks = {f"block_{i}": jax.tree.map(lambda x: x[i], stacked) for i in range(model.spec.layers)}
-    return model.clone(stacked=False), {**rest, **blocks}
+    params = dict(params)
+    for name in ("encoder", "trunk"):
+        if name in params:
+            stack = dict(params[name])
+            stacked = stack.pop("blocks")
+            depth = jax.tree.leaves(stacked)[0].shape[0]
+            params[name] = stack | {f"block_{i}": jax.tree.map(lambda x: x[i], stacked) for i in range(depth)}
+    return model.clone(stacked=False), params
 
 
 def init(model, key):
     """Parameters, boxed with the names of their logical axes (`flax.linen.meta.unbox` gives plain arrays)."""
     return model.init(key, jnp.zeros((1, 1), jnp.int32))["params"]
-
-

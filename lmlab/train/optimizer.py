@@ -16,7 +16,10 @@ from lmlab.utils.trees import map_with_path
 # layer axis does not matter. An axis in neither is a batch of matrices: q, k and v are three, gate and up are two.
 MUON = (
     (r"attention/qkv/kernel$", (-4,), (-3, -1)),
-    (r"attention/out/kernel$", (-3, -2), (-1,)),
+    (r"cross/q/kernel$", (-3,), (-2, -1)),
+    (r"cross/kv/kernel$", (-4,), (-3, -1)),
+    (r"(attention|cross)/out/kernel$", (-3, -2), (-1,)),
+    (r"experts/(wi|wi_linear|wo)$", (-2,), (-1,)),
     (r"ff/w[io]/kernel$", (-2,), (-1,)),
     (r"ff/wi_gated/kernel$", (-3,), (-1,)),
 )

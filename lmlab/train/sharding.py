@@ -17,7 +17,7 @@ RULES = (
     ("heads", "tensor"),
     ("ff", "tensor"),
     ("vocab", "tensor"),
-    *((axis, None) for axis in ("words", "activation", "length", "layers", "norm", "head", "qkv", "gate", "position")),
+    *((axis, None) for axis in ("words", "activation", "expert", "length", "layers", "norm", "head", "qkv", "gate", "position")),
 )
 
 

@@ -4,7 +4,7 @@ import jax
 
 
 def path_name(path) -> str:
-    """A jax key path as "blocks/attention/qkv/kernel"."""
+    """A jax key path as "trunk/blocks/attention/qkv/kernel"."""
     return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 

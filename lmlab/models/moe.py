@@ -1,0 +1,47 @@
+"""A mixture of experts in place of the feed-forward (shape key in layers.py; E experts, P picks a token)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lmlab.models import layers
+
+
+class Experts(nn.Module):
+    """Each token goes through its `experts_per_token` most likely experts, weighted by their softmax among themselves
+    (Shazeer et al. 2017; Jiang et al. 2024). Dropless: tokens are sorted by expert and no expert has a capacity.
+
+    Sows the load-balancing loss of Fedus et al. 2021 (eq. 4), E sum_e share_e probability_e, in "losses".
+    """
+    spec: Any
+
+    @nn.compact
+    def __call__(self, x_BTD):
+        s = self.spec
+        E, D, F, P = s.experts, s.width, s.hidden, s.experts_per_token
+        x_MD = x_BTD.reshape(-1, D)
+        logits_ME = layers.Projection((D, E), ("embed", "expert"), bias=False, name="router")(x_MD)
+        probability_ME = jax.nn.softmax(logits_ME.astype(jnp.float32))
+        picked_MP, expert_MP = jax.lax.top_k(probability_ME, P)
+        weight_MP = picked_MP / picked_MP.sum(-1, keepdims=True)
+        share_E = jax.nn.one_hot(expert_MP, E).mean((0, 1))
+        self.sow("losses", "balance", E * jnp.sum(share_E * probability_ME.mean(0)))
+
+        gated = s.activation in layers.GATES
+        weight = lambda name, shape, axes, stddev=0.02: self.param(
+            name, nn.with_logical_partitioning(layers.normal(stddev), axes), shape).astype(s.dtype)
+        wi_EDF = weight("wi", (E, D, F), ("expert", "embed", "ff"))
+        wo_EFD = weight("wo", (E, F, D), ("expert", "ff", "embed"), s.stddev_out)
+        order = jnp.argsort(expert_MP.reshape(-1), stable=True)
+        sizes_E = jnp.bincount(expert_MP.reshape(-1), length=E)
+        rows_LD = x_MD.astype(s.dtype)[order // P]  # one row a pick, sorted by expert
+        h_LF = jax.lax.ragged_dot(rows_LD, wi_EDF, sizes_E)
+        if gated:
+            linear_EDF = weight("wi_linear", (E, D, F), ("expert", "embed", "ff"))
+            h_LF = layers.GATES[s.activation](h_LF) * jax.lax.ragged_dot(rows_LD, linear_EDF, sizes_E)
+        else:
+            h_LF = layers.ACTIVATIONS[s.activation](h_LF)
+        y_LD = jax.lax.ragged_dot(h_LF, wo_EFD, sizes_E) * weight_MP.reshape(-1)[order][:, None].astype(s.dtype)
+        return jnp.zeros(x_MD.shape, s.dtype).at[order // P].add(y_LD).reshape(x_BTD.shape)

@@ -1,0 +1,157 @@
+"""The keyword arguments of the Transformer: every family is a set of values of them (presets.py)."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lmlab.models import layers
+from lmlab.models.attention import BACKENDS
+from lmlab.utils.errors import UserError, did_you_mean
+
+CHOICES = {
+    "attends": ("causal", "full", "prefix"),
+    "positions": ("learned", "sinusoidal", "sinusoidal_split", "rotary", "relative", "none"),
+    "rotary_scaling": ("none", "linear", "llama3"),
+    "norm": ("layer", "rms"),
+    "norm_place": ("pre", "post", "both", "after"),
+    "qk_norm": ("none", "head", "all"),
+    "activation": (*layers.ACTIVATIONS, *layers.GATES),
+    "head": ("linear", "transform"),
+    "attention": BACKENDS,
+    "remat": ("none", "dots", "full"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The keyword arguments of the Transformer. Zero means "the usual": see each comment."""
+    vocab_size: int                 # V, from the tokenizer
+    context: int = 256              # the longest sequence, tokens
+    width: int = 128                # D
+    layers: int = 4                 # N
+    heads: int = 4                  # H
+    kv_heads: int = 0               # G; 0: as many as heads (grouped-query attention: Ainslie et al. 2023)
+    head_dim: int = 0               # K; 0: width / heads
+    ff: int = 0                     # F; 0: 4 width, or 8/3 width where the activation is gated
+    # what looks at what
+    attends: str = "causal"         # causal; full: both ways (encoder); prefix: both ways in the prefix, causal after
+    encoder_layers: int = 0         # above 0: an encoder of so many layers, which every layer looks at (Vaswani 2017)
+    window: int = 0                 # tokens back that a layer sees, itself included; 0: all (Beltagy et al. 2020)
+    window_every: int = 0           # each so-manieth layer sees all (Gemma 2: 2, Gemma 3: 6); 0: none does
+    # positions and embeddings
+    positions: str = "learned"      # learned, sinusoidal, sinusoidal_split (Marian), rotary, relative (T5), none
+    position_offset: int = 0        # the row of the first position in a learned table (RoBERTa, BART: 2)
+    rotary_theta: float = 10000.0
+    rotary_local_theta: float = 0.0  # of layers with a window; 0: as rotary_theta
+    rotary_scaling: str = "none"    # none; linear: angles / rotary_factor; llama3 (Dubey et al. 2024)
+    rotary_factor: float = 1.0
+    rotary_low: float = 1.0         # of llama3: waves longer than original / low are slowed by the factor,
+    rotary_high: float = 4.0        # those shorter than original / high are left alone
+    rotary_original: int = 8192
+    relative_buckets: int = 32      # of T5's relative positions (Raffel et al. 2020),
+    relative_distance: int = 128    # all further away fall into the last
+    token_types: int = 0            # kinds of segment with an embedding each (BERT: 2)
+    embedding_scale: bool = False   # token embeddings times sqrt(D) (Vaswani et al. 2017, Gemma)
+    embedding_norm: bool = False    # a norm on the embeddings (BERT, BART)
+    # a layer
+    norm: str = "layer"             # layer, rms
+    norm_eps: float = 1e-5
+    norm_place: str = "pre"         # pre; post (Vaswani 2017); both: before and after (Gemma 2); after (OLMo 2)
+    activation: str = "gelu"        # gelu, gelu_exact, relu, relu2, silu, swiglu, geglu
+    qk_norm: str = "none"           # RMSNorm on queries and keys (Henry et al. 2020): of each head, of all at once
+    score_scale: float = 0.0        # of q k^T; 0: K^-1/2
+    score_softcap: float = 0.0      # c tanh(scores / c) (Gemma 2); 0: off
+    bias: bool = True               # in projections and LayerNorm
+    qkv_bias: bool = False          # in queries, keys and values even so (Qwen2)
+    zero_init: bool = False         # residual branches start as zero, else N(0, 0.02 / sqrt(2N)) as GPT-2
+    dropout: float = 0.0            # on embeddings and residual branches
+    experts: int = 0                # E, feed-forwards of which each token takes some (Shazeer et al. 2017); 0: one
+    experts_per_token: int = 2
+    # the way out
+    tied: bool = True               # the output projection is the embedding
+    head: str = "linear"            # linear; transform: a layer and a norm before it (BERT)
+    head_bias: bool = False         # on the logits
+    logit_scale: float = 1.0        # (T5 v1.0: width^-1/2)
+    logit_softcap: float = 0.0      # c tanh(logits / c) (Gemma 2); 0: off
+    pooler: bool = False            # tanh(W x_0 + b), and from it two classes of sentence pair (BERT)
+    # the computation
+    attention: str = "auto"         # backend: auto, xla, cudnn
+    unroll: int = 0                 # layers a step of the scan; 0: all of them on a CPU, else one
+    remat: str = "none"             # recompute in the backward pass: none, dots (keep matrix products), full
+    dtype: Any = jnp.float32        # of the computation (config.train.precision); parameters are float32
+
+    def __post_init__(self):
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UserError(f"config.model.{name}={getattr(self, name)!r} is unknown"
+                                f"{did_you_mean(getattr(self, name), known)}; one of {', '.join(known)}")
+        for name in ("vocab_size", "context", "width", "layers", "heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.model.{name}={getattr(self, name)} must be at least 1")
+        for name in ("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
+                     "encoder_layers", "window", "window_every", "token_types", "experts", "position_offset"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"config.model.{name}={getattr(self, name)} must not be negative")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
+        if not self.head_dim and self.width % self.heads:
+            raise UserError(f"config.model.heads={self.heads} does not divide config.model.width={self.width}; "
+                            f"try {_divisors(self.width)}, or set config.model.head_dim")
+        if self.heads % self.groups:
+            raise UserError(f"config.model.kv_heads={self.kv_heads} does not divide config.model.heads="
+                            f"{self.heads}; try {_divisors(self.heads)}")
+        if self.positions == "rotary" and self.head_size % 2:
+            raise UserError(f"rotary positions need an even head size, not {self.head_size}: change "
+                            "config.model.heads, config.model.width or config.model.head_dim")
+        if self.experts and not 1 <= self.experts_per_token <= self.experts:
+            raise UserError(f"config.model.experts_per_token={self.experts_per_token} must be from 1 to "
+                            f"config.model.experts={self.experts}")
+
+    @property
+    def groups(self):
+        """G, key/value heads."""
+        return self.kv_heads or self.heads
+
+    @property
+    def head_size(self):
+        """K."""
+        return self.head_dim or self.width // self.heads
+
+    @property
+    def hidden(self):
+        """F; a gated feed-forward gets two thirds, so that its parameters are those of a plain one."""
+        return self.ff or (8 * self.width // 3 if self.activation in layers.GATES else 4 * self.width)
+
+    @property
+    def scale(self):
+        """What q k^T is multiplied by."""
+        return self.score_scale or self.head_size ** -0.5
+
+    @property
+    def stddev_out(self):
+        """Of the projections that write into the residual stream."""
+        return 0.0 if self.zero_init else 0.02 / (2 * self.layers) ** 0.5
+
+    @property
+    def local(self):
+        """For each layer whether it sees only its window: (N,) bool."""
+        number = np.arange(1, self.layers + 1)
+        return (self.window > 0) & ((number % self.window_every != 0) if self.window_every else number > 0)
+
+    def frequencies(self, local=False):
+        """Rotary angles a position, (K/2,) float32: theta^(-2i/K), slowed as rotary_scaling says where not local."""
+        theta = (local and self.rotary_local_theta) or self.rotary_theta
+        plain = theta ** -(np.arange(0, self.head_size, 2) / self.head_size)
+        if self.rotary_scaling == "none" or (local and self.rotary_local_theta):
+            return plain.astype(np.float32)
+        if self.rotary_scaling == "linear":
+            return (plain / self.rotary_factor).astype(np.float32)
+        waves = self.rotary_original * plain / (2 * np.pi)  # in the original context
+        kept = np.clip((waves - self.rotary_low) / (self.rotary_high - self.rotary_low), 0, 1)
+        return (plain * (kept + (1 - kept) / self.rotary_factor)).astype(np.float32)
+
+
+def _divisors(n):
+    return ", ".join(str(d) for d in range(1, min(n, 128) + 1) if n % d == 0)
