@@ -13,7 +13,8 @@
 | modern | data.path=yours | 8 GPUs of 80 GB | not run here | not known |
 """
 
-from lmlab import config, run
+from lmlab import run
+from lmlab.models import presets
 
 MODERN = dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False, zero_init=True)
 MUON = dict(name="muon", rate=0.02, adam_rate=0.005, schedule="wsd", decay=0.5, floor=0.0, warmup=10,
@@ -50,7 +51,7 @@ PRESETS = {
     # GPT-2 124M (Radford et al. 2019) with nanoGPT's training settings; the text is yours (data.path).
     "gpt2": dict(
         data=dict(source="files"), tokenizer=dict(name="bbpe", vocab_size=50257),
-        model=dict(context=1024, width=768, layers=12, heads=12),
+        model=presets.get("gpt2:small", dropout=0.0),
         optimizer=dict(rate=6e-4, warmup=2000, floor=0.1, beta2=0.95, weight_decay=0.1),
         train=dict(steps=600_000, batch=480, accumulation=40, precision="bfloat16", save_every=1000),
         evals=dict(every=1000)),
@@ -67,8 +68,4 @@ PRESETS = {
 
 def get_config(arg="quickstart"):
     """arg: a preset, then overrides: "tiny,train.steps=5,model.layers=1"."""
-    preset, assignments = config.parse_arg(arg, PRESETS)
-    sections = {name: dict(values) for name, values in PRESETS[preset].items()}
-    sections["model"] = dict(name="transformer", **sections["model"])
-    sections.setdefault("objective", {})["name"] = "causal"
-    return run.complete(sections, assignments)
+    return run.from_presets(PRESETS, arg, objective="causal")

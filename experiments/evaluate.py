@@ -41,9 +41,11 @@ def main():
             data = run.prepare(lm.config, lm.tokenizer)
             run.check_text(RUN.value, data)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
-        score = perplexity.evaluator(lm.model, objective, run.eval_batches(lm.config, split, BATCH.value), split.meta)
+        whole = run.scores_whole_texts(lm.config)
+        batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value)
+        score = perplexity.evaluator(lm.model, objective, batches, split.meta, whole=whole)
         scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"],
-                                     "step": lm.step, **baselines.lzma_bits_per_byte([], documents)}
+                                     "step": lm.step, **(baselines.lzma_bits_per_byte([], documents) if whole else {})}
     print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
 

@@ -1,4 +1,4 @@
-"""Continues a prompt with a trained model, streaming to the terminal.
+"""Continues a prompt with a trained model (an encoder-decoder answers it), streaming to the terminal.
 
     ./run.sh generate --run=runs/x --prompt="ROMEO:" --max_new_tokens=200 --temperature=0.8
 """
@@ -18,6 +18,10 @@ TOP_K = flags.DEFINE_integer("top_k", 0, "Draw among the k most likely tokens; 0
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw among the fewest tokens that hold this probability; 1: all.")
 MIN_P = flags.DEFINE_float("min_p", 0.0, "Draw among tokens at least so likely, relative to the first; 0: all.")
 PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1: tokens seen before become less likely.")
+BEAMS = flags.DEFINE_integer("beams", 1, "Above 1: draw nothing, look for the most likely text along so many beginnings "
+                             "at once (the temperature and the seed are of no matter then).")
+LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, whose texts score log p / tokens ^ length_penalty: "
+                                    "above 0 favours longer texts, below 0 shorter ones.")
 STOP = flags.DEFINE_multi_string("stop", [], "A string that ends the text (again for more).")
 SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
 
@@ -29,16 +33,18 @@ def main():
     lm = lmlab.load(RUN.value, STEP.value)
     prompts = [_unescape(p) for p in PROMPT.value]
     live = len(prompts) == 1
+    shown = [""] * len(prompts) if lm.model.spec.encoder_layers else prompts  # an answer stands alone
     show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
-    first = iter(prompts if live else [])  # shown with the first new text, when all is known to be in order
+    first = iter(shown if live else [])  # shown with the first new text, when all is known to be in order
     heard = lambda _, text: show(next(first, "") + text)
     texts = lmlab.generate(
         lm, prompts, max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
-        top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, seed=SEED.value,
-        stop=[_unescape(s) for s in STOP.value], on_text=heard if live else None)
+        top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, beams=BEAMS.value,
+        length_penalty=LENGTH_PENALTY.value, seed=SEED.value, stop=[_unescape(s) for s in STOP.value],
+        on_text=heard if live else None)
     show(next(first, ""))
     if not live:
-        show("\n---\n".join(prompt + text for prompt, text in zip(prompts, texts, strict=True)))
+        show("\n---\n".join(prompt + text for prompt, text in zip(shown, texts, strict=True)))
     show("\n")
 
 

@@ -1,4 +1,5 @@
-"""Strict configs: every section is the keyword arguments of one function, whose signature is the schema.
+"""Strict configs: every section is the keyword arguments of one function (an objective's: of two), whose signature is
+the schema.
 
 A config is an `ml_collections.ConfigDict` of sections (data, tokenizer, model, ...). `complete` fills a section with
 the function's defaults, so that every field can be set by a flag; `check` refuses a key that the function does not
@@ -38,25 +39,30 @@ def parse_arg(arg, presets):
     return preset, dict(word.split("=", 1) for word in words)
 
 
-def defaults(function) -> dict:
-    """The keyword arguments that a config may set: name -> default, from the signature (a dataclass's fields too).
+def defaults(*functions) -> dict:
+    """The keyword arguments that a config may set: name -> default, from the signatures (a dataclass's fields too).
 
     Only plain values count (bool, int, float, str): what has no default, or a default of another kind, is handed in by
     the program and not by a config.
     """
-    return {p.name: p.default for p in inspect.signature(function).parameters.values()
+    return {p.name: p.default for function in functions for p in inspect.signature(function).parameters.values()
             if isinstance(p.default, (bool, int, float, str))}
+
+
+def taken(function, section) -> dict:
+    """What of a section a function takes."""
+    return {name: section[name] for name in defaults(function) if name in section}
 
 
 def complete(config: ConfigDict, sections: dict) -> ConfigDict:
     """Adds to each section what its function's defaults say and the config does not; returns the config, locked.
 
     Args:
-      config: what the experiment sets. sections: name -> the function that takes the section.
+      config: what the experiment sets. sections: name -> the functions that take the section.
     """
     check(config, sections)
-    for name, function in sections.items():
-        filled = {**defaults(function), **config.get(name, {})}
+    for name, functions in sections.items():
+        filled = {**defaults(*functions), **config.get(name, {})}
         config[name] = ConfigDict(filled)
     return config.lock()
 
@@ -69,8 +75,8 @@ def check(config: ConfigDict, sections: dict):
     seed = config.get("seed", 0)
     if not _fits(seed, 0) or not 0 <= seed < 2 ** 32:
         raise UserError(f"config.seed={seed!r} must be a whole number from 0 to {2 ** 32 - 1}")
-    for name, function in sections.items():
-        known = defaults(function)
+    for name, functions in sections.items():
+        known = defaults(*functions)
         if name in NAMED:
             known["name"] = ""
         section = config.get(name, {})

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lmlab import config as configs
-from lmlab import models, objectives
-from lmlab.data import corpus, loader, store, tokenizers, windows
+from lmlab import interop, models, objectives
+from lmlab.data import corpus, loader, store, tokenizers
 from lmlab.train import checkpoint, loop, optimizer, sharding
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import write_text
@@ -25,15 +25,16 @@ from lmlab.utils.trees import by_path
 
 
 def sections(config) -> dict:
-    """The function that takes each section of `config` as its keyword arguments."""
+    """The functions that take each section of `config` as their keyword arguments."""
     for name in configs.NAMED:
         try:
             config[name]["name"]
         except (KeyError, TypeError):
             raise UserError(f"config.{name}.name is missing") from None
-    return {"data": corpus.build, "tokenizer": tokenizers.build,
-            "model": models.find(config.model.name).Spec, "objective": objectives.find(config.objective.name).loss,
-            "optimizer": optimizer.build, "train": loop.Settings, "mesh": sharding.make_mesh, "evals": loop.Evals}
+    objective = objectives.find(config.objective.name)
+    return {"data": (corpus.build,), "tokenizer": (tokenizers.build,), "model": (models.find(config.model.name).Spec,),
+            "objective": (objective.loss, objective.features), "optimizer": (optimizer.build,),
+            "train": (loop.Settings,), "mesh": (sharding.make_mesh,), "evals": (loop.Evals,)}
 
 
 def complete(config: dict, assignments: dict) -> ConfigDict:
@@ -41,6 +42,19 @@ def complete(config: dict, assignments: dict) -> ConfigDict:
     config = ConfigDict({"seed": 0, **config})
     configs.complete(config, sections(config))
     return configs.override(config, assignments)
+
+
+def from_presets(presets, arg, *, objective, model="transformer") -> ConfigDict:
+    """The whole config that a config file's argument asks for: "preset,section.key=value,...".
+
+    Args:
+      presets: name -> sections, the first being the usual one. objective, model: their names where a preset has none.
+    """
+    preset, assignments = configs.parse_arg(arg, presets)
+    chosen = {name: dict(values) for name, values in presets[preset].items()}
+    for section, name in (("model", model), ("objective", objective)):
+        chosen[section] = {"name": name, **chosen.get(section, {})}
+    return complete(chosen, assignments)
 
 
 def check(config):
@@ -54,6 +68,7 @@ def check(config):
     length = settings.length or model.spec.context
     if length > model.spec.context:
         raise UserError(f"config.train.length={length} is over config.model.context={model.spec.context}")
+    objectives.find(config.objective.name).check(model.spec, **_settings(config))
     optimizer.build(steps=settings.steps, **config.optimizer)
 
 
@@ -75,8 +90,18 @@ def build_model(config, vocab_size):
 
 
 def build_objective(config, vocab_size):
-    """The objective of `config`."""
-    return objectives.build(**config.objective, vocab_size=vocab_size)
+    """The objective of `config`: (apply, params, batch, keys_B) -> (terms, metrics)."""
+    function = objectives.find(config.objective.name).loss
+    return functools.partial(function, **configs.taken(function, config.objective), vocab_size=vocab_size)
+
+
+def scores_whole_texts(config) -> bool:
+    """Whether the objective's loss, summed over a text, is the text's: then bits per byte can be told."""
+    return objectives.find(config.objective.name).WHOLE
+
+
+def _settings(config):
+    return {name: value for name, value in config.objective.items() if name != "name"}
 
 
 class Data(NamedTuple):
@@ -94,26 +119,27 @@ def prepare(config, tokenizer=None, progress=False) -> Data:
     """Reads the text, trains the tokenizer (unless one is given) and stores the tokens, each once and cached."""
     text = corpus.build(**config.data)
     if tokenizer is None:
-        tokenizer = tokenizers.build(**config.tokenizer, corpus=text)
+        tokenizer = tokenizers.build(**config.tokenizer, corpus=text,
+                                     specials=objectives.find(config.objective.name).SPECIALS)
     return Data(text, tokenizer, store.prepare(text, tokenizer, progress=progress))
 
 
 def train_batches(config, data, process=0, processes=1):
     """Endless training batches: batch i is a function of (config.seed, i)."""
-    split, index, length = _planned(config, data.split("train"))
-    return loader.train_batches(split, index, batch=config.train.batch, length=length, seed=config.seed,
-                                shift=config.train.windows == "stream", process=process, processes=processes)
+    return loader.train_batches(_rows(config, data.split("train"), data.tokenizer), batch=config.train.batch,
+                                seed=config.seed, process=process, processes=processes)
 
 
-def eval_batches(config, split, rows, process=0, processes=1):
-    """Every token of a split's store once, `rows` windows a batch."""
-    split, index, length = _planned(config, split)
-    return loader.eval_batches(split, index, batch=rows, length=length, process=process, processes=processes)
+def eval_batches(config, split, tokenizer, rows, process=0, processes=1):
+    """Every row of a split once, `rows` rows a batch: the same at every call."""
+    return loader.eval_batches(_rows(config, split, tokenizer), batch=rows, process=process, processes=processes)
 
 
-def _planned(config, split):
-    length = config.train.length or config.model.context
-    return split, windows.plan(split, length, config.train.windows), length
+def _rows(config, split, tokenizer):
+    """The split as the objective wants it."""
+    features = objectives.find(config.objective.name).features
+    return features(split, tokenizer, length=config.train.length or config.model.context,
+                    windows=config.train.windows, **configs.taken(features, config.objective))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,13 +153,16 @@ class LM:
 
 
 def load(folder, step: int = -1) -> LM:
-    """Loads a run's model on any machine, whatever wrote it: no mesh, no config file, no accelerator needed.
+    """Loads a model on any machine, whatever wrote it: no mesh, no config file, no accelerator needed.
 
     Args:
-      folder: a run folder. step: which checkpoint; -1: the newest whole one.
+      folder: a run folder; or weights from elsewhere: a Hugging Face folder, a .gguf file, "catalog:NAME".
+      step: which checkpoint of a run; -1: the newest whole one.
     Raises:
-      UserError: where there is no run, no whole checkpoint, or a tokenizer other than the one trained with.
+      UserError: where there is no model, no whole checkpoint, or a tokenizer other than the one trained with.
     """
+    if _is_foreign(folder):
+        return _load_foreign(folder)
     folder = Path(folder)
     config = load_config(folder)
     tokenizer = load_tokenizer(folder)
@@ -145,6 +174,30 @@ def load(folder, step: int = -1) -> LM:
     model, params = build_model(config, tokenizer.vocab_size), checkpoint.restore_params(saved, step)
     _check_shapes(config, model, params, folder)
     return LM(model, params, tokenizer, config, step)
+
+
+def _is_foreign(source):
+    """Whether it is a model from elsewhere, and no run folder."""
+    if str(source).startswith("catalog:") or str(source).endswith(".gguf"):
+        return True
+    try:
+        return "model_type" in json.loads((Path(source) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _load_foreign(source):
+    """The model of a Hugging Face folder, a GGUF file or the catalog; its config holds what is known of it."""
+    loaded = interop.load(source)
+    if loaded.tokenizer is None:
+        raise UserError(f"{source} has no tokenizer: put its tokenizer.json or vocabulary files beside config.json")
+    spec = dict(loaded.kwargs)
+    vocab_size = spec.pop("vocab_size")
+    kind = "seq2seq" if spec.get("encoder_layers") else {"full": "masked", "prefix": "prefix"}.get(spec.get("attends"))
+    config = complete({"model": {"name": "transformer", **spec}, "objective": {"name": kind or "causal"}}, {})
+    with config.unlocked():
+        config.source, config.extras = str(source), loaded.extras
+    return LM(build_model(config, vocab_size), loaded.params, loaded.tokenizer, config, 0)
 
 
 def _check_shapes(config, model, params, folder):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as dataclass_field
 
-from lmlab.data import cleaning, sources
+from lmlab.data import cleaning, embedded, sources
 from lmlab.utils.errors import UserError, did_you_mean
 
 _SPLITS = ("train", "validation", "test")
@@ -19,6 +19,7 @@ class Corpus:
       name: what it is, with its version. licence: as the source states it.
       splits: ("train", "validation", "test"); test may be absent.
       fingerprint: hash of the content and of how it was split. counts: documents in each split.
+      pairs: whether a document is a source text, `readers.SEPARATOR` and a target text.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Corpus:
     fingerprint: str
     counts: dict[str, int]
     _documents: Callable[[str], Iterator[str]] = dataclass_field(repr=False)
+    pairs: bool = False
 
     def documents(self, split: str) -> Iterator[str]:
         """A fresh pass over a split's documents, in a fixed order; UserError for a split it has not."""
@@ -41,16 +43,17 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     """Reads all the text once, to check it and to fingerprint it, and returns it split.
 
     Args:
-      source: "python_docs" (the running Python's documentation, nothing to download), "files", "tfds" (a
-        prepared folder) or "catalog" (a pinned data set by name). A path with the default source means
-        "files".
-      path: files or globs, comma separated; the tfds folder; the catalog's name.
+      source: "python_docs" (the running Python's documentation, nothing to download), "python_calls" (its functions,
+        each with what it does: pairs), "files", "tfds" (a prepared folder) or "catalog" (a pinned data set by
+        name). A path with the default source means "files".
+      path: files or globs, comma separated ("train.de+train.en": two files whose lines are pairs); the tfds
+        folder; the catalog's name.
       validation, test: shares held out; test may be 0. Not used for splits the source brings along.
       split: "document" puts each document where a hash of it falls, so that adding text moves none; "tail"
         cuts each document's contiguous tail, by characters. One single .txt file is always split by its tail.
       dedup: "document", "paragraph" or "none" (see `cleaning.deduplicate`), before the split; "auto" is
         "paragraph" for python_docs, whose topics quote one another, and "document" otherwise.
-      field: the csv column, jsonl field or tfds feature with the text.
+      field: the csv or tsv column, jsonl field or tfds feature with the text; two, as in "de,en", make pairs.
       validation_path, test_path: held-out text in files of its own; then path is all training text.
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
@@ -60,6 +63,9 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     if dedup == "auto":
         dedup = "paragraph" if source == "python_docs" and not path else "document"
     test = 0.0 if "test" in read.streams else test
+    if read.pairs and (split == "tail" or dedup == "paragraph"):
+        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {read.name} holds pairs, which stay "
+                        "whole; use document and document")
     rule = (validation, test, split == "tail" or read.single_text, dedup)
     held = {"train", "validation"} | ({"test"} if test or "test" in read.streams else set())
     splits = tuple(name for name in _SPLITS if name in (held if "all" in read.streams else read.streams))
@@ -68,7 +74,7 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
         stream = wanted if wanted in read.streams else "all"
         return (text for name, text in _deal(read, stream, *rule) if name == wanted)
 
-    counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode())
+    counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode() + b"pairs" * read.pairs)
     for stream in read.streams:
         for name, text in _deal(read, stream, *rule):
             data = text.encode("utf-8")
@@ -77,25 +83,25 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     for name, count in counts.items():
         if not count:
             raise UserError(f"{read.name}: none of {sum(counts.values())} documents is in its {name} split; "
-                            "add documents, set config.data.split=tail, or hold out other shares "
+                            f"add documents, {'' if read.pairs else 'set config.data.split=tail, '}or hold out other shares "
                             "(config.data.validation, config.data.test)")
-    return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents)
+    return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents, read.pairs)
 
 
 def whole(path: str, field: str = "text") -> Corpus:
     """All text of the files that `path` names as one split, "all", nothing left out: text to be scored as it is."""
     read = sources.files(path, field=field, validation_path="", test_path="")
     documents = lambda _: map(cleaning.valid_unicode, read.streams["all"]())
-    digest, count = hashlib.sha256(), 0
+    digest, count = hashlib.sha256(b"pairs" * read.pairs), 0
     for text in documents("all"):
         digest.update(hashlib.sha256(text.encode("utf-8")).digest())
         count += 1
-    return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents)
+    return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents, read.pairs)
 
 
 def check(source: str, path: str, validation: float, test: float, split: str, dedup: str, **_: str) -> None:
     """Refuses values of `build` that mean nothing, by name, and reads no text. Raises UserError."""
-    choices = (("source", source, ("python_docs", "files", "tfds", "catalog")),
+    choices = (("source", source, ("python_docs", "python_calls", "files", "tfds", "catalog")),
                ("split", split, ("document", "tail")),
                ("dedup", dedup, ("auto", "document", "paragraph", "none")))
     for name, value, allowed in choices:
@@ -105,8 +111,10 @@ def check(source: str, path: str, validation: float, test: float, split: str, de
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise UserError(f"config.data.validation={validation}, config.data.test={test}: the first must be "
                         "above 0, the second at least 0, their sum below 1")
-    if source != "python_docs" and not path:
+    if source not in ("python_docs", "python_calls") and not path:
         raise UserError(f"config.data.source={source} needs config.data.path=")
+    if source == "python_calls" and path:
+        raise UserError(f"config.data.source=python_calls reads no files; for config.data.path={path} use files")
 
 
 def _open(source: str, path: str, field: str, validation_path: str, test_path: str) -> sources.Source:
@@ -121,7 +129,7 @@ def _open(source: str, path: str, field: str, validation_path: str, test_path: s
         return catalog.load(path)
     if path:
         return sources.files(path, field=field, validation_path=validation_path, test_path=test_path)
-    return sources.python_docs()
+    return embedded.python_calls() if source == "python_calls" else embedded.python_docs()
 
 
 def _deal(source: sources.Source, stream: str, validation: float, test: float, by_tail: bool,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import grain
 import numpy as np
 
-from lmlab.data import windows
-from lmlab.data.store import TokenStore
+from lmlab.data.features import Rows
 from lmlab.utils.errors import UserError
 
 _AHEAD = 2  # batches made before they are asked for
@@ -33,60 +32,46 @@ class Batches:
         return self.fetch(i)
 
 
-def train_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, seed: int,
-                  shift: bool = False, process: int = 0, processes: int = 1) -> Batches:
-    """This process's share of endless training batches: every row once an epoch, shuffled anew for each
-    epoch.
+def train_batches(rows: Rows, *, batch: int, seed: int, process: int = 0, processes: int = 1) -> Batches:
+    """This process's share of endless training batches: every row once an epoch, shuffled anew for each epoch.
 
     The rows of epoch after epoch make one long list; global batch i is its i-th run of `batch` rows (so one
     batch may hold the end of an epoch and the start of the next), and the processes take their parts of it in
     order.
 
     Args:
-      batch: rows of the global batch; a multiple of processes. length: T. seed: of the order.
-      shift: cut every epoch but the first at other places, moved by a random number of tokens below length (for
-        stream windows): a token that came early in its row then has more before it to be predicted from.
+      rows: of a split. batch: rows of the global batch; a multiple of processes. seed: of the order, and of what
+        is random in a row.
     Returns:
-      Batches whose item i holds the arrays of `windows.rows`, B = batch // processes, and "row", (B,) int32:
-      the
+      Batches whose item i holds the arrays of `rows.make`, B = batch // processes, and "row", (B,) int32: the
       place of each row within the global batch.
     """
     share = _share(batch, processes)
-    count = len(index.rows) - 1
-    numbers = grain.MapDataset.range(count).seed(seed).shuffle().repeat().batch(share)
+    numbers = grain.MapDataset.range(rows.count).seed(seed).shuffle().repeat().batch(share)
     place = process * share + np.arange(share, dtype=np.int32)
 
     def fetch(i: int) -> dict[str, np.ndarray]:
-        epochs = (i * batch + place.astype(np.int64)) // count
-        shifts = np.array([_shift(seed, epoch, length) if shift else 0 for epoch in epochs.tolist()])
-        rows = windows.rows(store, index, numbers[i * processes + process], length, shifts)
-        return rows | {"row": place.copy()}
+        epochs = (i * batch + place.astype(np.int64)) // rows.count
+        return rows.make(numbers[i * processes + process], epochs, seed) | {"row": place.copy()}
 
     return Batches(fetch, 2**31 - 1)
 
 
-def _shift(seed: int, epoch: int, length: int) -> int:
-    """How many tokens later the rows of an epoch begin."""
-    return int(np.random.default_rng((seed, epoch)).integers(length)) if epoch else 0
+def eval_batches(rows: Rows, *, batch: int, process: int = 0, processes: int = 1) -> Batches:
+    """This process's share of batches that hold every row exactly once, in order; the last is filled with padding.
 
-
-def eval_batches(store: TokenStore, index: windows.Index, *, batch: int, length: int, process: int = 0,
-                 processes: int = 1) -> Batches:
-    """This process's share of batches that hold every row exactly once, in order; the last is filled with
-    padding.
-
-    Args and items as in `train_batches`; the number of batches is the same for every process.
+    What is random in a row is that of seed 0, epoch 0. Args and items as in `train_batches`; the number of batches
+    is the same for every process.
     """
     share = _share(batch, processes)
-    count = len(index.rows) - 1
     place = process * share + np.arange(share, dtype=np.int32)
 
     def fetch(i: int) -> dict[str, np.ndarray]:
         numbers = i * batch + place.astype(np.int64)
-        rows = windows.rows(store, index, np.where(numbers < count, numbers, -1), length)
-        return rows | {"row": place.copy()}
+        numbers = np.where(numbers < rows.count, numbers, -1)
+        return rows.make(numbers, np.zeros_like(numbers), 0) | {"row": place.copy()}
 
-    return Batches(fetch, -(-count // batch))
+    return Batches(fetch, -(-rows.count // batch))
 
 
 def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

@@ -3,62 +3,127 @@
 import csv
 import glob
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lmlab.utils.errors import UserError
 
-_TABLES = (".csv", ".jsonl")
-_NO_TEXT = (".json", ".tsv", ".parquet", ".arrow", ".pdf", ".docx", ".zip", ".tar")  # text only after a conversion
+SEPARATOR = "\x1f"  # between the source and the target of a pair, the ASCII unit separator
+_TABLES = (".csv", ".tsv", ".jsonl")
+_NO_TEXT = (".json", ".parquet", ".arrow", ".pdf", ".docx", ".zip", ".tar")  # text only after a conversion
 _LONGEST_CELL = 2**31 - 1  # csv refuses cells over 128 kB unless told
 
 
-def find(paths: str) -> list[Path]:
-    """The files that comma-separated names and globs stand for, each once, sorted within a glob.
+class Parallel(NamedTuple):
+    """Two plain text files whose lines belong together: line k of `target` goes with line k of `source`."""
+
+    source: Path
+    target: Path
+
+    @property
+    def name(self) -> str:
+        """Both names, as they are written in a config."""
+        return f"{self.source.name}+{self.target.name}"
+
+
+def find(paths: str) -> list[Path | Parallel]:
+    """The files that comma-separated names and globs stand for, each once, sorted within a glob; "a.de+a.en" stands
+    for two files of Parallel text.
 
     Raises:
       UserError: if one matches nothing, or a file that holds no plain text by its name.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path | Parallel, None] = {}
     for pattern in [paths] if Path(paths).is_file() else paths.split(","):
         pattern = str(Path(pattern.strip()).expanduser())
         matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
         matches = [Path(match) for match in matches if Path(match).is_file()]
+        if not matches and "+" in pattern:
+            matches = [_parallel(pattern)]
         if not matches:
             if Path(pattern).is_dir():
                 raise UserError(f"{pattern}: a folder, not a file; say {pattern}/*.txt")
-            raise UserError(f"{pattern}: no such file; give a path or a glob of .txt, .csv or .jsonl files")
+            raise UserError(f"{pattern}: no such file; give a path or a glob of .txt, .csv, .tsv or .jsonl files")
         found |= dict.fromkeys(matches)
     for path in found:
-        kind(path)
+        if isinstance(path, Path):
+            kind(path)
     return list(found)
 
 
+def _parallel(pattern: str) -> Parallel:
+    """The two files of "source+target", the second in the folder of the first if it is not found otherwise; UserError
+    if there are not two, or one is a table."""
+    names = [Path(name.strip()).expanduser() for name in pattern.split("+")]
+    if len(names) != 2:
+        raise UserError(f"{pattern}: {len(names)} files; parallel text is two files, config.data.path=SOURCE+TARGET")
+    source, target = names[0], names[1] if names[1].is_file() else names[0].parent / names[1]
+    for path in (source, target):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; parallel text is two files, config.data.path=SOURCE+TARGET")
+        if kind(path) != ".txt":
+            raise UserError(f"{path}: a table in parallel text; give two plain text files, or one table and "
+                            "config.data.field=SOURCE,TARGET")
+    return Parallel(source, target)
+
+
+def is_pairs(path: Path | Parallel, field: str) -> bool:
+    """Whether the documents of a file are pairs: parallel text, or two fields of a table."""
+    return isinstance(path, Parallel) or kind(path) != ".txt" and len(fields(field)) == 2
+
+
+def pair(source: str, target: str) -> str:
+    """The document that a source and a target make; "" where one of them is blank."""
+    parts = [text.replace(SEPARATOR, " ").strip() for text in (source, target)]
+    return SEPARATOR.join(parts) if all(parts) else ""
+
+
 def kind(path: Path) -> str:
-    """".csv", ".jsonl", or ".txt" for any other name (.md, .py, ...); UserError for one that says it is no text."""
+    """".csv", ".tsv", ".jsonl", or ".txt" for any other name (.md, .py, ...); UserError for one that is no text."""
     suffix = (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix).lower()
     if suffix in _NO_TEXT:
-        raise UserError(f"{path}: {suffix} is not read; convert it to .txt, .csv or .jsonl (or .gz of one)")
+        raise UserError(f"{path}: {suffix} is not read; convert it to .txt, .csv, .tsv or .jsonl (or .gz of one)")
     return suffix if suffix in _TABLES else ".txt"
 
 
-def read(path: Path, field: str) -> Iterator[str]:
-    """The documents of one file, one at a time, blank ones skipped: the whole of a .txt, each row of the
-    others.
+def read(path: Path | Parallel, field: str) -> Iterator[str]:
+    """The documents of one file, one at a time, blank ones skipped: the whole of a .txt, each row of a table, each line
+    of parallel text.
 
+    Args:
+      field: of a table, the name of the column or field; two names, comma separated, make pairs. Numbers name the
+        columns, from 0, of a .csv or .tsv without a header.
     Raises:
-      UserError: for an empty, binary, damaged or unreadable file, a row that is no JSON object, a missing
-    field. """
-    documents = {".txt": _whole, ".csv": _csv_rows, ".jsonl": _json_rows}[kind(path)]
+      UserError: for an empty, binary, damaged or unreadable file, a row that is no JSON object, a missing field,
+        parallel text of two lengths.
+    """
+    if isinstance(path, Parallel):
+        documents = _aligned(path)
+    elif kind(path) == ".txt":
+        documents = iter(["".join(_lines(path))])
+    else:
+        rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}[kind(path)](path, fields(field))
+        documents = (pair(*row) if len(row) == 2 else row[0] for row in rows)
     empty = True
-    for text in documents(path, field):
+    for text in documents:
         if text and not text.isspace():
             empty = False
             yield text
     if empty:
-        raise UserError(f"{path}: the file is empty; it must hold some text")
+        name = path.name if isinstance(path, Parallel) else path
+        raise UserError(f"{name}: the file is empty; it must hold some text")
+
+
+def fields(field: str) -> list[str]:
+    """The one or two fields that config.data.field names."""
+    names = [name.strip() for name in field.split(",")]
+    if len(names) > 2:
+        raise UserError(f"config.data.field={field}: {len(names)} fields; name one, or two (source,target) for pairs")
+    return names
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -79,32 +144,45 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
 
 
-def _whole(path: Path, field: str) -> Iterator[str]:
-    """A plain text file is one document; field has no meaning for it."""
-    del field
-    yield "".join(_lines(path))
+def _aligned(paths: Parallel) -> Iterator[str]:
+    """A pair of each two lines that belong together."""
+    lines = itertools.zip_longest(_lines(paths.source), _lines(paths.target))
+    for number, (source, target) in enumerate(lines, 1):
+        if source is None or target is None:
+            short = paths.source if source is None else paths.target
+            raise UserError(f"{short}: {number - 1} lines, and the other file of {paths.name} has more; give files "
+                            "whose lines belong together")
+        yield pair(source, target)
 
 
-def _csv_rows(path: Path, field: str) -> Iterator[str]:
-    """The named column of a csv file with a header row."""
+def _csv_rows(path: Path, fields: list[str]) -> Iterator[list[str]]:
+    """The named columns of a csv file, or of a tsv file (tabs between cells, no quotes)."""
     csv.field_size_limit(_LONGEST_CELL)
-    rows = csv.DictReader(_lines(path), strict=True)
+    form = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if kind(path) == ".tsv" else {}
+    rows = csv.reader(_lines(path), strict=True, **form)
     try:
-        if rows.fieldnames and field not in rows.fieldnames:
-            raise UserError(f"{path}, line 1: no column {field!r}; it has {', '.join(rows.fieldnames)} "
-                            "(choose one with config.data.field=)")
-        for row in rows:
-            if row[field] is None:
-                raise UserError(f"{path}, line {rows.line_num}: the row ends before column {field!r}; "
+        header = next(rows, [])
+        bare = all(field.isdecimal() for field in fields) and not set(fields) <= set(header)  # no header row
+        names = [str(i) for i in range(len(header))] if bare else header
+        for field in fields:
+            if names and field not in names:
+                raise UserError(f"{path}, line 1: no column {field!r}; it has {', '.join(names)} "
+                                "(choose one with config.data.field=)")
+        places = [names.index(field) for field in fields] if names else []
+        for row in itertools.chain([header] if bare else [], rows):
+            if row and max(places) >= len(row):
+                short = next(field for field, place in zip(fields, places) if place >= len(row))
+                raise UserError(f"{path}, line {rows.line_num}: the row ends before column {short!r}; "
                                 "complete it or remove it")
-            yield row[field]
+            if row:
+                yield [row[place] for place in places]
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: not csv ({error}); quote cells that hold quotes or "
                         "line breaks") from error
 
 
-def _json_rows(path: Path, field: str) -> Iterator[str]:
-    """The named field of each line of a jsonl file."""
+def _json_rows(path: Path, fields: list[str]) -> Iterator[list[str]]:
+    """The named fields of each line of a jsonl file."""
     for number, line in enumerate(_lines(path), 1):
         if line.isspace():
             continue
@@ -112,8 +190,9 @@ def _json_rows(path: Path, field: str) -> Iterator[str]:
             row = json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: not JSON ({error}); give one object a line") from error
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            has = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise UserError(f"{path}, line {number}: no text in field {field!r}; it has {has} "
-                            "(choose one with config.data.field=)")
-        yield row[field]
+        for field in fields:
+            if not isinstance(row, dict) or not isinstance(row.get(field), str):
+                has = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
+                raise UserError(f"{path}, line {number}: no text in field {field!r}; it has {has} "
+                                "(choose one with config.data.field=)")
+        yield [row[field] for field in fields]

@@ -2,7 +2,8 @@
 follows.
 
 `<split>.bin` holds E d1 E d2 E ... dn E, where E is the tokenizer's eod, as uint16 (uint32 for vocabularies
-over 65,536); `<split>.offsets.npy` the n + 1 places of the E's; `meta.json` the counts, made last. """
+over 65,536); `<split>.offsets.npy` the n + 1 places of the E's; `meta.json` the counts, made last. Of pairs, the
+source and the target are each one d: pair k is d(2k) and d(2k + 1), from 0. """
 
 import functools
 import json
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from lmlab.data import cleaning, tokenizers
 from lmlab.data.corpus import Corpus
+from lmlab.data.readers import SEPARATOR
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import cache_dir, new_folder, sha256, write_json
 
@@ -26,9 +28,10 @@ class TokenStore(NamedTuple):
     """One split of a store.
 
     Attributes:
-      tokens: (n,) memory-mapped ids. offsets: (documents + 1,) int64 places of the eod tokens.
-      meta: documents, tokens, bytes, words and overlap_13gram of this split; dtype, vocab_size, tokenizer
-        (digest), fingerprint, name and licence of the whole. folder, split: where it lies. """
+      tokens: (n,) memory-mapped ids. offsets: (fields * documents + 1,) int64 places of the eod tokens.
+      meta: documents, tokens, bytes, words (of pairs, those of the targets) and overlap_13gram of this split;
+        fields (2 for pairs, 1 for plain text), dtype, vocab_size, tokenizer (digest), fingerprint, name and
+        licence of the whole. folder, split: where it lies. """
 
     tokens: np.ndarray
     offsets: np.ndarray
@@ -64,7 +67,7 @@ def prepare(corpus: Corpus, tokenizer: tokenizers.Tokenizer, folder: str | Path 
         write_json(temporary / "meta.json", {
             "key": key, "name": corpus.name, "licence": corpus.licence, "fingerprint": corpus.fingerprint,
             "tokenizer": tokenizer_digest, "vocab_size": tokenizer.vocab_size, "eod": tokenizer.eod,
-            "dtype": _dtype(tokenizer).__name__, "splits": splits})
+            "fields": 2 if corpus.pairs else 1, "dtype": _dtype(tokenizer).__name__, "splits": splits})
     return _checked(folder, key)  # another process may have put it there first
 
 
@@ -94,11 +97,16 @@ def _write(corpus: Corpus, tokenizer: tokenizers.Tokenizer, split: str, folder: 
     with open(folder / f"{split}.bin", "wb") as file, bar:
         file.write(eod.tobytes())
         for texts in _batches(corpus.documents(split)):
-            for text, ids in zip(texts, tokenizer.encode_batch(texts)):
-                if not ids:  # a tokenizer that drops control characters may leave nothing
+            parts = [part for text in texts for part in (text.split(SEPARATOR) if corpus.pairs else [text])]
+            encoded = iter(tokenizer.encode_batch(parts))
+            for text in texts:
+                ids = [next(encoded) for _ in range(2 if corpus.pairs else 1)]
+                if not all(ids):  # a tokenizer that drops control characters may leave nothing
                     continue
-                file.write(np.array([*ids, tokenizer.eod], eod.dtype).tobytes())
-                lengths.append(len(ids) + 1)
+                for part in ids:
+                    file.write(np.array([*part, tokenizer.eod], eod.dtype).tobytes())
+                    lengths.append(len(part) + 1)
+                text = text.split(SEPARATOR)[-1] if corpus.pairs else text
                 counts["documents"] += 1
                 counts["bytes"] += len(text.encode("utf-8"))
                 counts["words"] += len(text.split())

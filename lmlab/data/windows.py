@@ -5,6 +5,7 @@ pieces of at most `length` predictions in all. Pieces that follow one another ov
 each token after the first is predicted exactly once. """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,17 +37,42 @@ def plan(store: TokenStore, length: int, windows: str = "stream") -> Index:
       length: T, predictions a row. windows: "stream" cuts the whole split, eods and all, into one piece a
         row; "packed" cuts each document with the eod before and after it, so that no piece holds two
         documents, and packs the pieces into rows (best fit decreasing). """
+    check(length, windows)
+    check_plain(store)
+    return _kept(store, f"{windows}.{length}", lambda: stream(len(store.tokens), length) if windows == "stream"
+                 else packed(store.offsets, length))
+
+
+def check(length: int, windows: str, least: int = 1) -> None:
+    """UserError for a kind of windows that there is not, or a length below `least`."""
     if windows not in ("stream", "packed"):
         raise UserError(f"config.train.windows={windows!r} is unknown; use stream or packed")
-    if length < 1:
-        raise UserError(f"config.train.length={length}: must be at least 1")
-    stem = f"{store.split}.{windows}.{length}.v{_VERSION}"
-    files = [store.folder / f"{stem}.{part}.npy" for part in Index._fields]
-    if not all(file.is_file() for file in files):
-        index = stream(len(store.tokens), length) if windows == "stream" else packed(store.offsets, length)
-        for file, array in zip(files, index):
-            _save(file, array)
-    return Index(*(np.load(file, mmap_mode="r") for file in files))
+    if length < least:
+        raise UserError(f"config.train.length={length}: must be at least {least}")
+
+
+def check_plain(store: TokenStore) -> None:
+    """UserError for a store of pairs."""
+    if store.meta.get("fields", 1) != 1:
+        raise UserError(f"{store.meta['name']} holds pairs, and this objective wants plain text; set "
+                        "config.objective.name=seq2seq, or name one field in config.data.field")
+
+
+def pack_framed(store: TokenStore, length: int) -> Index:
+    """Rows of the pieces of `bodies`, each taking two places more than its tokens (for what stands around it)."""
+    def make() -> Index:
+        pieces = bodies(store.offsets, length - 2)
+        return _in_rows(pieces, best_fit_decreasing(pieces[:, 1] + 2, length))
+    return _kept(store, f"framed.{length}", make)
+
+
+def pack_pairs(store: TokenStore, length: int) -> Index:
+    """Rows of pairs for an encoder and a decoder of `length` each: a pair takes on either side what its longer text
+    and one token more take, at most `length`. A piece is (number of the pair, places)."""
+    def make() -> Index:
+        places = np.minimum(np.diff(store.offsets).reshape(-1, 2).max(1), length)
+        return _in_rows(np.stack([np.arange(len(places)), places], 1), best_fit_decreasing(places, length))
+    return _kept(store, f"pairs.{length}", make)
 
 
 def stream(n: int, length: int) -> Index:
@@ -68,10 +94,19 @@ def packed(offsets: np.ndarray, length: int) -> Index:
     place = np.arange(len(document)) - np.repeat(np.cumsum(cuts) - cuts, cuts)  # within its document
     starts = offsets[document] + place * length
     sizes = np.minimum(length, offsets[document + 1] - starts)
-    row = best_fit_decreasing(sizes, length)
-    order = np.lexsort((starts, row))
-    rows = np.concatenate([[0], np.cumsum(np.bincount(row))]).astype(np.int64)
-    return Index(np.stack([starts, sizes + 1], 1)[order].astype(np.int64), rows)
+    return _in_rows(np.stack([starts, sizes + 1], 1), best_fit_decreasing(sizes, length))
+
+
+def bodies(offsets: np.ndarray, length: int) -> np.ndarray:
+    """(P, 2) int64, start and number of tokens: each document, without its eods, in the fewest pieces of at most
+    `length` tokens, no two of a document differing by more than one token."""
+    sizes = np.diff(offsets) - 1
+    cuts = -(-sizes // length)
+    document = np.repeat(np.arange(len(sizes)), cuts)
+    place = np.arange(len(document)) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+    first = place * sizes[document] // cuts[document]
+    last = (place + 1) * sizes[document] // cuts[document]
+    return np.stack([offsets[document] + 1 + first, last - first], 1).astype(np.int64)
 
 
 def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
@@ -137,6 +172,28 @@ def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int,
             at = here.stop
         batch["weights"][b, :at] = 1
     return batch
+
+
+def shifts(seed: int, epochs_B: np.ndarray, length: int) -> np.ndarray:
+    """How many tokens later the rows of each epoch begin: 0 in the first, a random number below length after it."""
+    of = {epoch: int(np.random.default_rng((seed, epoch)).integers(length)) if epoch else 0
+          for epoch in set(epochs_B.tolist())}
+    return np.array([of[epoch] for epoch in epochs_B.tolist()], np.int64)
+
+
+def _in_rows(pieces: np.ndarray, row: np.ndarray) -> Index:
+    """The plan that puts each piece into the row of its number, in the order of the text."""
+    order = np.lexsort((pieces[:, 0], row))
+    return Index(pieces[order].astype(np.int64), np.concatenate([[0], np.cumsum(np.bincount(row))]).astype(np.int64))
+
+
+def _kept(store: TokenStore, name: str, make: Callable[[], Index]) -> Index:
+    """The plan of that name beside the store, mapped; made if it is not there."""
+    files = [store.folder / f"{store.split}.{name}.v{_VERSION}.{part}.npy" for part in Index._fields]
+    if not all(file.is_file() for file in files):
+        for file, array in zip(files, make()):
+            _save(file, array)
+    return Index(*(np.load(file, mmap_mode="r") for file in files))
 
 
 def _save(file: Path, array: np.ndarray) -> None:

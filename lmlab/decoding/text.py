@@ -1,48 +1,107 @@
 """Text in, text out: prompts to token ids, and new ids to text that streams whole characters."""
 
+import itertools
+from numbers import Integral
+
+import numpy as np
+
 from lmlab.data.cleaning import valid_unicode
-from lmlab.decoding import sampling
+from lmlab.decoding import beam, sampling
 from lmlab.decoding.cached import continuations
 from lmlab.utils.errors import UserError
 
 UNFINISHED = "�"  # how tokenizers decode bytes that are no whole character (yet)
+RANGES = {"max_new_tokens": (0, 2 ** 31), "seed": (0, 2 ** 32 - 1), "beams": (1, 1000), "length_penalty": (-10, 10)}
 
 
 def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0,
-             repetition_penalty=1.0, stop=(), seed=0, on_text=None):
-    """Continues each prompt; a row's text does not depend on the rows beside it, its draws only on (seed, row).
+             repetition_penalty=1.0, beams=1, length_penalty=1.0, stop=(), seed=0, on_text=None):
+    """Continues each prompt, or answers it where the model is an encoder-decoder; a row's text does not depend on the
+    rows beside it, its draws only on (seed, row).
 
     Args:
-      lm: what lmlab.load gives. prompts: a string, or a list of them; "" begins a new document.
+      lm: what lmlab.load gives. prompts: a string ("" begins a new document) or a list of token ids, which are taken
+        as they are; or a list of such prompts.
       max_new_tokens: the most tokens to make. temperature .. repetition_penalty: see sampling.Sampler.
+      beams: above 1 nothing is drawn, and the text is the most likely that so many beams find (beam.search), whatever
+        the temperature and the seed. length_penalty: of the beams; above 0 favours longer texts.
       stop: a string or strings that end a text; they are left out of it.
-      seed: of the draws. on_text: called with (row, new text) as it comes, never with half a character.
+      seed: of the draws. on_text: called with (row, new text) as it comes (with beams: at the end), never with half a
+        character.
     Returns:
-      The new text without the prompt: a string for a string, else a list.
+      The new text without the prompt: a string for one prompt, else a list.
     Raises:
-      UserError: for a value outside its range.
+      UserError: for a value outside its range, an encoder, a prompt that the tokenizer or the model cannot read.
     """
-    rows = [prompts] if isinstance(prompts, str) else list(prompts)
     sampler = sampling.Sampler(temperature, top_k, top_p, min_p, repetition_penalty)
-    sampling.check(sampler)
-    for name, value, low, high in (("max_new_tokens", max_new_tokens, 0, 2 ** 31), ("seed", seed, 0, 2 ** 32 - 1)):
-        if not isinstance(value, int) or not low <= value <= high:
-            raise UserError(f"{name}={value!r} must be a whole number between {low} and {high}")
+    _check(lm.model.spec, sampler, max_new_tokens=max_new_tokens, seed=seed, beams=beams, length_penalty=length_penalty)
+    rows = prompts if isinstance(prompts, str) else list(prompts)
+    one = isinstance(rows, str) or _are_ids(rows)
+    rows = [rows] if one else rows
     if not rows:
         return []
     stops = tuple(s for s in ([stop] if isinstance(stop, str) else stop) if s)
     streams = [TextStream(lm.tokenizer, stops) for _ in rows]
+    ids = [_ids(lm, row, number) for number, row in enumerate(rows, 1)]
     eod = lm.tokenizer.eod
-    ids = [[eod, *_encode(lm.tokenizer, row)] for row in rows]
-    for tokens_B in continuations(lm.model, lm.params, ids, sampler, count=max_new_tokens, seed=seed, eod=eod):
-        for row, (stream, token) in enumerate(zip(streams, tokens_B.tolist(), strict=True)):
-            _tell(on_text, row, stream.end() if token == eod else stream.push(token))
+    common = dict(count=max_new_tokens, eod=eod, start=lm.tokenizer.specials.get("decoder_start", eod))
+    if beams > 1:
+        found = beam.search(lm.model, lm.params, ids, beams=beams, length_penalty=length_penalty, **common)
+        steps = itertools.zip_longest(*(hypothesis.tokens for hypothesis in found), fillvalue=eod)
+    else:
+        steps = continuations(lm.model, lm.params, ids, sampler, seed=seed, **common)
+    for tokens in steps:
+        for row, (stream, token) in enumerate(zip(streams, tokens, strict=True)):
+            _tell(on_text, row, stream.end() if token == eod else stream.push(int(token)))
         if all(stream.ended for stream in streams):
             break
     for row, stream in enumerate(streams):
         _tell(on_text, row, stream.end())
     texts = [stream.text for stream in streams]
-    return texts[0] if isinstance(prompts, str) else texts
+    return texts[0] if one else texts
+
+
+def _check(spec, sampler, **values):
+    """Raises a UserError for a value outside its range, and for a model that makes no text."""
+    if spec.attends == "full":
+        raise UserError('an encoder makes no text; use lmlab.pipeline("fill-mask", ...) or '
+                        'lmlab.pipeline("feature-extraction", ...)')
+    sampling.check(sampler)
+    for name, value in values.items():
+        low, high = RANGES[name]
+        kind, what = ((int, float), "a number") if name == "length_penalty" else (int, "a whole number")
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            raise UserError(f"{name}={value!r} must be {what} between {low} and {high}")
+    if values["beams"] > 1:
+        for name, off in sampling.Sampler()._asdict().items():
+            if name != "temperature" and getattr(sampler, name) != off:
+                raise UserError(f"{name}={getattr(sampler, name)} has no meaning with beams={values['beams']}, which "
+                                f"draw nothing; leave one of them out")
+
+
+def _are_ids(prompt):
+    """Whether a prompt is a list of token ids, with at least one."""
+    return isinstance(prompt, (list, tuple, np.ndarray)) and len(prompt) > 0 and all(
+        isinstance(i, Integral) and not isinstance(i, bool) for i in prompt)
+
+
+def _ids(lm, prompt, number):
+    """What the model reads of a prompt: text with what stands before it, or in an encoder around it; ids as they are."""
+    spec, tokenizer = lm.model.spec, lm.tokenizer
+    if not isinstance(prompt, str):
+        if not _are_ids(prompt):
+            raise UserError(f"prompt {number} must be text or a list of token ids, with at least one")
+        wrong = next((i for i in prompt if not 0 <= i < spec.vocab_size), None)
+        if wrong is not None:
+            raise UserError(f"prompt {number} holds the id {wrong}; the model's ids are from 0 to {spec.vocab_size - 1}")
+        return [int(i) for i in prompt]
+    before, after = tokenizer.specials.get("bos", tokenizer.eod), -1
+    if spec.encoder_layers:
+        before, after = tokenizer.specials.get("bos", -1), tokenizer.eod
+    ids = [i for i in (before, *_encode(tokenizer, prompt), after) if i >= 0]
+    if not ids:
+        raise UserError(f"prompt {number} is empty, and the tokenizer has no token that begins a text; write something")
+    return ids
 
 
 def _encode(tokenizer, text):

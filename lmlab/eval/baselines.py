@@ -49,14 +49,53 @@ def unigram_bits_per_byte(train, held_out, vocab_size, n_bytes) -> float:
     train, held_out: arrays of ids, memory-mapped or not, the first of each only starting it off. n_bytes: of the
     held-out text.
     """
-    counts_V = 1.0 + _counts(train[1:], vocab_size)
-    bits_V = -np.log2(counts_V / counts_V.sum())
-    return float((_counts(held_out[1:], vocab_size) * bits_V).sum() / max(n_bytes, 1))
+    loss = unigram(_counts(train[1:], vocab_size), _counts(held_out[1:], vocab_size))["unigram_loss"]
+    return loss * (len(held_out) - 1) / math.log(2) / max(n_bytes, 1)
 
 
-def unigram_loss(train, held_out, vocab_size) -> float:
-    """The same in nats a token."""
-    return unigram_bits_per_byte(train, held_out, vocab_size, len(held_out) - 1) * math.log(2)
+def unigram(train_V, held_out_V) -> dict:
+    """How well counting predicts: {"unigram_loss": nats a token under the add-one unigram of the training counts,
+    "unigram_accuracy": the share of the training text's most common token}.
+
+    train_V, held_out_V: how often each id is a target.
+    """
+    nats_V = -np.log((train_V + 1.0) / (train_V + 1.0).sum())
+    count = max(held_out_V.sum(), 1e-9)
+    return {"unigram_loss": float((held_out_V * nats_V).sum() / count),
+            "unigram_accuracy": float(held_out_V[train_V.argmax()] / count)}
+
+
+def target_counts(batches, vocab_size):
+    """How often each id is a target in batches, by their weights: (V,) float64."""
+    counts_V = np.zeros(vocab_size)
+    for batch in batches:
+        counts_V += np.bincount(batch["targets"].ravel(), batch["weights"].ravel(), vocab_size)
+    return counts_V
+
+
+def overlap_accuracy(train, held_out, eod) -> float:
+    """How often a pair is told from another by the tokens that its two halves share, the least share of "belongs
+    together" being the one that does best on the training pairs.
+
+    train, held_out: batches of pairs (tokens, types, segments, pair). eod: not counted, nor is what stands first.
+    """
+    (shares, pairs), (held_shares, held_pairs) = _shared(train, eod), _shared(held_out, eod)
+    bounds = np.unique(shares)
+    right = [((shares < bound) == pairs).mean() for bound in bounds]
+    return float(((held_shares < bounds[int(np.argmax(right))]) == held_pairs).mean())
+
+
+def _shared(batches, eod):
+    """For every pair the share of the shorter half's tokens (each once) that stand in the other too, and its label."""
+    shares, labels = [], []
+    for batch in batches:
+        for tokens, types, segments, pair in zip(*(batch[name] for name in ("original", "types", "segments", "pair"))):
+            if segments.any():
+                tokens, types = tokens[segments > 0][1:], types[segments > 0][1:]
+                first, second = ({*tokens[(types == kind) & (tokens != eod)].tolist()} for kind in (0, 1))
+                shares.append(len(first & second) / max(1, min(len(first), len(second))))
+                labels.append(pair)
+    return np.array(shares), np.array(labels) > 0
 
 
 def _counts(tokens, vocab_size, piece=1 << 24):

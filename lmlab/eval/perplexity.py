@@ -1,4 +1,4 @@
-"""Exact language-model scores over a split: every token once, the ragged last batch padded with zero weight."""
+"""Exact scores over a split: every row once, the ragged last batch padded with zero weight."""
 
 import math
 
@@ -29,33 +29,36 @@ def totals(score, params, batches, put=lambda batch: batch) -> dict:
     return sums
 
 
-def summarise(sums, *, n_bytes, n_words) -> dict:
+def summarise(sums, *, n_bytes, n_words, whole=True) -> dict:
     """Scores of a split from its totals.
 
     Args:
       sums: what `totals` gives; "loss" holds nats and tokens. n_bytes, n_words: of the text, UTF-8 and
-        whitespace-separated.
+        whitespace-separated. whole: whether every token of the text is a target, once.
     Returns:
-      loss (nats a token), perplexity (a token), word_perplexity, bits_per_byte (the end-of-document tokens are paid
-      for, their bytes are not counted), tokens, and every other metric as a mean.
+      loss (nats a target), perplexity (a target), tokens (targets), and every other metric as a mean; of a whole text
+      also word_perplexity and bits_per_byte (the end-of-document tokens are paid for, their bytes are not counted).
     """
     nats, tokens = sums["loss"]
     scores = {name: total / max(weight, 1e-9) for name, (total, weight) in sums.items()}
-    return {**scores, "perplexity": _exp(scores["loss"]), "word_perplexity": _exp(nats / max(n_words, 1)),
-            "bits_per_byte": nats / math.log(2) / max(n_bytes, 1), "tokens": int(tokens)}
+    scores |= {"perplexity": _exp(scores["loss"]), "tokens": int(tokens)}
+    return scores if not whole else scores | {"word_perplexity": _exp(nats / max(n_words, 1)),
+                                              "bits_per_byte": nats / math.log(2) / max(n_bytes, 1)}
 
 
 def _exp(x):
     return math.exp(x) if x < 700 else math.inf
 
 
-def evaluator(model, objective, batches, meta, put=lambda batch: batch):
+def evaluator(model, objective, batches, meta, put=lambda batch: batch, whole=True):
     """params -> the scores of one split (`summarise`), compiled at the first call.
 
     batches: eval_batches of the split. meta: its counts from the token store. put: rows -> device arrays.
+    whole: as in `summarise`.
     """
     score = make_scorer(model, objective)
 
     def evaluate(params):
-        return summarise(totals(score, jax.device_put(params), batches, put), n_bytes=meta["bytes"], n_words=meta["words"])
+        sums = totals(score, jax.device_put(params), batches, put)
+        return summarise(sums, n_bytes=meta["bytes"], n_words=meta["words"], whole=whole)
     return evaluate

@@ -5,11 +5,16 @@ from pathlib import Path
 import jax
 
 from lmlab import run
-from lmlab.decoding.text import generate
-from lmlab.eval import baselines, perplexity
+from lmlab.eval import baselines, perplexity, samples
 from lmlab.train import sharding
 from lmlab.utils.files import write_json, write_text
 from lmlab.utils.logs import read_metrics
+
+BASELINE_BATCHES = 2000
+BASELINES = ("lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte", "unigram_loss",
+             "unigram_accuracy", "overlap_accuracy")
+TOLD = {"loss": "loss", "bits_per_byte": "bits per byte", "accuracy": "accuracy", "pair_accuracy": "pairs",
+        "replaced_accuracy": "replaced or not"}
 
 
 def make_evaluation(config, workdir, data, model, objective, mesh, log):
@@ -23,20 +28,19 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
     rows_on_devices = sharding.batch_sharding(mesh)
-    score = perplexity.evaluator(model, objective, run.eval_batches(config, split, rows, process, processes),
-                                 split.meta, (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh
-                                 else (lambda b: b))
+    batches = run.eval_batches(config, split, data.tokenizer, rows, process, processes)
+    put = (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh else (lambda b: b)
+    score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
 
     def evaluate(step, params):
         scores = score(params)
         if config.evals.samples and config.evals.sample_tokens:
             lm = run.LM(model, params, data.tokenizer, config, step)
-            texts = generate(lm, [config.evals.prompt] * config.evals.samples, seed=config.seed,
-                             max_new_tokens=config.evals.sample_tokens, temperature=config.evals.temperature)
+            text = samples.write(lm, batches, config.evals, config.seed)
             if process == 0:
-                write_text(Path(workdir) / "samples" / f"{step}.txt",
-                           "\n\n---\n\n".join(config.evals.prompt + text for text in texts) + "\n")
-        log.say(f"step {step}: held-out loss {scores['loss']:.4f}, bits per byte {scores['bits_per_byte']:.4f}")
+                write_text(Path(workdir) / "samples" / f"{step}.txt", text)
+        told = [f"{label} {scores[name]:.4f}" for name, label in TOLD.items() if name in scores]
+        log.say(f"step {step}: held-out {', '.join(told)}")
         return {f"val_{name}": value for name, value in scores.items()}
     return evaluate
 
@@ -57,11 +61,11 @@ def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
         "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],
         "validation_bytes": held_out["bytes"], "overlap_13gram": held_out.get("overlap_13gram"),
         "tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"]),
-        **{name: _last(rows, name) for name in ("val_loss", "val_perplexity", "val_word_perplexity",
-                                                "val_bits_per_byte", "val_accuracy")}}
+        "val_bits_per_byte": None, **_newest(rows, "val_")}
+    if "val_replaced_share" in summary:
+        summary["never_replaced_accuracy"] = 1 - summary["val_replaced_share"]
     if summary["finished"] and config.evals.baselines:
-        summary |= {k: v for k, v in old.items() if k.endswith("_bits_per_byte") and k not in summary} or \
-            measure_baselines(data)
+        summary |= {k: v for k, v in old.items() if k in BASELINES} or measure_baselines(config, data)
     if jax.process_index() == 0:
         write_json(workdir / "summary.json", summary)
         if summary["finished"]:
@@ -70,12 +74,23 @@ def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
     return summary
 
 
-def measure_baselines(data) -> dict:
-    """lzma alone, lzma primed with the training text, and the training unigram, in bits per held-out byte."""
+def measure_baselines(config, data) -> dict:
+    """What the objective's scores stand beside. Of whole texts, in bits per held-out byte: lzma alone, lzma primed
+    with the training text, the training unigram. Else the unigram of the targets, and of pairs the tokens they share,
+    learned from an epoch of the training text, but at most BASELINE_BATCHES."""
     train, held_out = data.split("train"), data.split("validation")
-    return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
-        "unigram_bits_per_byte": baselines.unigram_bits_per_byte(
-            train.tokens, held_out.tokens, data.tokenizer.vocab_size, held_out.meta["bytes"])}
+    if run.scores_whole_texts(config):
+        return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
+            "unigram_bits_per_byte": baselines.unigram_bits_per_byte(
+                train.tokens, held_out.tokens, data.tokenizer.vocab_size, held_out.meta["bytes"])}
+    seen = run.eval_batches(config, train, data.tokenizer, config.train.batch)
+    seen = [seen[i] for i in range(min(len(seen), BASELINE_BATCHES))]
+    held = list(run.eval_batches(config, held_out, data.tokenizer, config.train.batch))
+    counts = [baselines.target_counts(batches, data.tokenizer.vocab_size) for batches in (seen, held)]
+    scores = baselines.unigram(*counts)
+    if "pair" in held[0]:
+        scores["overlap_accuracy"] = baselines.overlap_accuracy(seen, held, data.tokenizer.eod)
+    return scores
 
 
 def _story(workdir, steps):
@@ -92,12 +107,18 @@ def _story(workdir, steps):
 def table(summary, workdir) -> str:
     """The end of a run, for people: figures, a sample, where the pictures are."""
     workdir = Path(workdir)
-    lines = [("held-out loss", "val_loss", "nats a token"), ("perplexity", "val_perplexity", "a token"),
+    lines = [("held-out loss", "val_loss", "nats a token"), ("", "unigram_loss", "unigram"),
+             ("perplexity", "val_perplexity", "a token"),
              ("", "val_word_perplexity", "a word"), ("bits per byte", "val_bits_per_byte", "this model"),
              ("", "lzma_bits_per_byte", "lzma"),
              ("", "lzma_primed_bits_per_byte", "lzma primed with the training text"),
-             ("", "unigram_bits_per_byte", "unigram"), ("speed", "tokens_per_second", "tokens a second"),
-             ("time", "wall_seconds", "seconds")]
+             ("", "unigram_bits_per_byte", "unigram"),
+             ("accuracy", "val_accuracy", "of the most likely token"),
+             ("", "unigram_accuracy", "always the most common token"),
+             ("pairs", "val_pair_accuracy", "told right"), ("", "overlap_accuracy", "by the tokens they share"),
+             ("replaced", "val_replaced_accuracy", "told from the original"),
+             ("", "never_replaced_accuracy", "by saying that none was replaced"),
+             ("speed", "tokens_per_second", "tokens a second"), ("time", "wall_seconds", "seconds")]
     sample = workdir / "samples" / f"{summary['steps']}.txt"
     text = sample.read_text("utf-8").rstrip("\n").split("\n") if sample.is_file() else []
     return "\n".join([
@@ -111,6 +132,11 @@ def table(summary, workdir) -> str:
 
 def _last(rows, name, default=None):
     return next((r[name] for r in reversed(rows) if name in r), default)
+
+
+def _newest(rows, prefix):
+    """The newest value of every metric whose name begins so."""
+    return {name: value for row in rows for name, value in row.items() if name.startswith(prefix)}
 
 
 def _median(values):

@@ -13,12 +13,15 @@ class Experts(nn.Module):
     """Each token goes through its `experts_per_token` most likely experts, weighted by their softmax among themselves
     (Shazeer et al. 2017; Jiang et al. 2024). Dropless: tokens are sorted by expert and no expert has a capacity.
 
-    Sows the load-balancing loss of Fedus et al. 2021 (eq. 4), E sum_e share_e probability_e, in "losses".
+    Sows a load-balancing loss for each row, "balance" (B,) in "losses": expert_balance E sum_e share_e probability_e,
+    the shares and mean probabilities over the row's tokens (Fedus et al. 2021, eq. 4). Row by row, it does not depend
+    on how a batch is cut up; it is 1 for a uniform router, 0 for a row of padding.
     """
     spec: Any
 
     @nn.compact
-    def __call__(self, x_BTD):
+    def __call__(self, x_BTD, real_BT):
+        """real_BT: False at padding, which is routed but does not count."""
         s = self.spec
         E, D, F, P = s.experts, s.width, s.hidden, s.experts_per_token
         x_MD = x_BTD.reshape(-1, D)
@@ -26,8 +29,10 @@ class Experts(nn.Module):
         probability_ME = jax.nn.softmax(logits_ME.astype(jnp.float32))
         picked_MP, expert_MP = jax.lax.top_k(probability_ME, P)
         weight_MP = picked_MP / picked_MP.sum(-1, keepdims=True)
-        share_E = jax.nn.one_hot(expert_MP, E).mean((0, 1))
-        self.sow("losses", "balance", E * jnp.sum(share_E * probability_ME.mean(0)))
+        real_BT1 = real_BT[..., None].astype(jnp.float32)
+        mean = lambda a_ME: (a_ME.reshape(*real_BT.shape, E) * real_BT1).sum(1) / jnp.maximum(real_BT1.sum(1), 1)
+        share_BE, likely_BE = mean(jax.nn.one_hot(expert_MP, E).mean(1)), mean(probability_ME)
+        self.sow("losses", "balance", s.expert_balance * E * (share_BE * likely_BE).sum(-1))
 
         gated = s.activation in layers.GATES
         weight = lambda name, shape, axes, stddev=0.02: self.param(

@@ -66,6 +66,9 @@ FAMILIES = {
                     rotary_local_theta=10_000.0),
                {"1b": _size(26, 1152, 4, 6912, kv_heads=1, window=512),
                 "4b": _size(34, 2560, 8, 10240, kv_heads=4, window=1024, rotary_scaling="linear", rotary_factor=8.0)}),
+    "olmo2": (dict(**_LLAMA, context=4096, rotary_theta=500_000.0, norm_eps=1e-6, norm_place="after",    # OLMo 2024
+                   qk_norm="all"),
+              {"7b": _size(32, 4096, 32, 11008), "13b": _size(40, 5120, 40, 13824), "1b": _size(16, 2048, 16, 8192)}),
     "smollm2": (dict(**{**_LLAMA, "tied": True}, context=8192, rotary_theta=100_000.0),                  # Allal 2025
                 {"135m": _size(30, 576, 9, 1536, kv_heads=3), "360m": _size(32, 960, 15, 2560, kv_heads=5)}),
 }

@@ -69,6 +69,7 @@ class Spec:
     dropout: float = 0.0            # on embeddings and residual branches
     experts: int = 0                # E, feed-forwards of which each token takes some (Shazeer et al. 2017); 0: one
     experts_per_token: int = 2
+    expert_balance: float = 0.01    # of the load-balancing loss (Fedus et al. 2021)
     # the way out
     tied: bool = True               # the output projection is the embedding
     head: str = "linear"            # linear; transform: a layer and a norm before it (BERT)
@@ -76,6 +77,7 @@ class Spec:
     logit_scale: float = 1.0        # (T5 v1.0: width^-1/2)
     logit_softcap: float = 0.0      # c tanh(logits / c) (Gemma 2); 0: off
     pooler: bool = False            # tanh(W x_0 + b), and from it two classes of sentence pair (BERT)
+    generator: float = 0.0          # above 0: a masked-language model beside it, this share of its width (ELECTRA)
     # the computation
     attention: str = "auto"         # backend: auto, xla, cudnn
     unroll: int = 0                 # layers a step of the scan; 0: all of them on a CPU, else one
@@ -91,9 +93,12 @@ class Spec:
             if getattr(self, name) < 1:
                 raise UserError(f"config.model.{name}={getattr(self, name)} must be at least 1")
         for name in ("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
-                     "encoder_layers", "window", "window_every", "token_types", "experts", "position_offset"):
+                     "encoder_layers", "window", "window_every", "token_types", "experts", "expert_balance",
+                     "position_offset"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"config.model.{name}={getattr(self, name)} must not be negative")
+        if not 0 <= self.generator <= 1:
+            raise UserError(f"config.model.generator={self.generator} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
             raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
         if not self.head_dim and self.width % self.heads:
@@ -108,6 +113,11 @@ class Spec:
         if self.experts and not 1 <= self.experts_per_token <= self.experts:
             raise UserError(f"config.model.experts_per_token={self.experts_per_token} must be from 1 to "
                             f"config.model.experts={self.experts}")
+        if self.relative_buckets < 4:
+            raise UserError(f"config.model.relative_buckets={self.relative_buckets} must be at least 4")
+        if self.relative_distance <= self.relative_buckets // 2:
+            raise UserError(f"config.model.relative_distance={self.relative_distance} must be above half of "
+                            f"config.model.relative_buckets={self.relative_buckets}")
 
     @property
     def groups(self):
@@ -136,9 +146,17 @@ class Spec:
 
     @property
     def local(self):
-        """For each layer whether it sees only its window: (N,) bool."""
-        number = np.arange(1, self.layers + 1)
+        """For each layer of the deeper stack whether it sees only its window: (N,) bool."""
+        number = np.arange(1, max(self.layers, self.encoder_layers) + 1)
         return (self.window > 0) & ((number % self.window_every != 0) if self.window_every else number > 0)
+
+    @property
+    def generated(self):
+        """The Spec of the generator: its share of the heads, each as large, of the width and of the feed-forward."""
+        heads = max(1, round(self.generator * self.heads))
+        return dataclasses.replace(self, generator=0.0, pooler=False, heads=heads, kv_heads=0,
+                                   head_dim=self.head_size, width=heads * self.head_size,
+                                   ff=max(1, round(self.hidden * heads / self.heads)))
 
     def frequencies(self, local=False):
         """Rotary angles a position, (K/2,) float32: theta^(-2i/K), slowed as rotary_scaling says where not local."""

@@ -24,6 +24,7 @@ class View(NamedTuple):
     positions_BT: Any
     key_positions_BS: Any
     mask_B1TS: Any
+    real_BT: Any                    # False at padding
     bias_BHTS: Any = None           # relative positions
     memory_BSD: Any = None          # the encoder's output,
     memory_mask_B1TS: Any = None    # and what of it a token may look at
@@ -68,7 +69,7 @@ class Block(nn.Module):
                 cache = {**cache, "memory": memory}
             return module(h_BTD, memory, view.memory_mask_B1TS)
 
-        feed = (Experts(s, name="experts") if s.experts else layers.FeedForward(
+        feed = ((lambda h_BTD: Experts(s, name="experts")(h_BTD, view.real_BT)) if s.experts else layers.FeedForward(
             s.width, s.hidden, s.activation, s.bias, s.stddev_out, s.dtype, name="ff"))
         x_BTD = branch("attention", 0, x_BTD, attention)
         x_BTD = branch("cross", 2, x_BTD, cross) if self.cross else x_BTD
@@ -98,7 +99,7 @@ class Stack(nn.Module):
                                (s.relative_buckets, s.heads))
             bucket_BTS = relative_buckets(view.positions_BT, view.key_positions_BS, s.relative_buckets,
                                           s.relative_distance, not self.causal)
-            view = view._replace(bias_BHTS=jnp.moveaxis(table[bucket_BTS], -1, 1))
+            view = view._replace(bias_BHTS=jnp.moveaxis(jnp.asarray(table)[bucket_BTS], -1, 1))
         if self.stacked:
             x_BTD, _ = self._scan()(x_BTD, jnp.arange(self.layers), view)
         else:
@@ -166,19 +167,26 @@ class Model(nn.Module):
         if s.pooler:
             self.pooler = dense((s.width, s.width), ("embed", "activation"), True)
             self.pair_head = dense((s.width, 2), ("embed", "position"), True)
+        if s.generator:
+            self.generator = Model(s.generated)
+            self.replaced_transform = dense((s.width, s.width), ("embed", "activation"), True)
+            self.replaced_head = dense((s.width, 1), ("embed", "position"), True)
 
     def __call__(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None, **more):
         """Logits_BTV, float32."""
         x_BTD = self.hidden(tokens_BT, segments_BT, positions_BT, keys_B, **more)
         if self.is_initializing() and self.spec.pooler:
             self.pooled(x_BTD)
+        if self.is_initializing() and self.spec.generator:
+            self.replaced(x_BTD), self.generator(tokens_BT)
         return self.logits(x_BTD)
 
     def hidden(self, tokens_BT, segments_BT=None, positions_BT=None, keys_B=None, types_BT=None, prefix_BT=None,
                encoder=None):
         """The final states x_BTD: all of the network but the way out."""
         segments_BT, positions_BT = _defaults(tokens_BT, segments_BT, positions_BT)
-        view = View(positions_BT, positions_BT, segment_mask(segments_BT, self.spec.attends, prefix_BT), keys_B=keys_B)
+        view = View(positions_BT, positions_BT, segment_mask(segments_BT, self.spec.attends, prefix_BT),
+                    segments_BT > 0, keys_B=keys_B)
         if self.spec.encoder_layers:
             encoder = dict(encoder or {"tokens": tokens_BT})
             encoder["segments"], encoder["positions"] = _defaults(encoder["tokens"], encoder.get("segments"),
@@ -191,7 +199,7 @@ class Model(nn.Module):
     def encode(self, tokens, segments=None, positions=None, keys_B=None):
         """The encoder's output memory_BSD for its tokens, segments and positions, (B, S) each."""
         segments, positions = _defaults(tokens, segments, positions)
-        view = View(positions, positions, segment_mask(segments, "full"), keys_B=keys_B)
+        view = View(positions, positions, segment_mask(segments, "full"), segments > 0, keys_B=keys_B)
         return self.encoder(self.embed(tokens, positions, keys_B, in_encoder=True), view)[0]
 
     def embed(self, tokens_BT, positions_BT, keys_B=None, types_BT=None, in_encoder=False):
@@ -234,19 +242,26 @@ class Model(nn.Module):
         x_BD = jnp.tanh(self.pooler(x_BTD[:, 0]))
         return x_BD, self.pair_head(x_BD).astype(jnp.float32)
 
-    def decode(self, tokens_BT, positions_BT, cache, last=False, prefix=False):
+    def replaced(self, x_BTD):
+        """score_BT, float32: the log-odds that a token is not the original one (Clark et al. 2020)."""
+        h_BTD = nn.gelu(self.replaced_transform(x_BTD), approximate=False)
+        return self.replaced_head(h_BTD).astype(jnp.float32)[..., 0]
+
+    def decode(self, tokens_BT, positions_BT, cache, last=False, prefix_BT=None):
         """The next T tokens after those in `cache` (init_cache, begin), for a model that is not stacked.
 
-        tokens_BT: padding is marked by a negative position. prefix: they look both ways among themselves. last: only the
-        last token's logits are wanted. Returns (logits_BTV, cache), T being 1 with `last`.
+        tokens_BT: padding is marked by a negative position. prefix_BT: True (bool) where those before see a token too.
+        last: only the last token's logits are wanted. Returns (logits_BTV, cache), T being 1 with `last`.
         """
         index, T = cache["index"], tokens_BT.shape[1]
-        held_BS = jax.lax.dynamic_update_slice_in_dim(cache["positions"], positions_BT, index, axis=1)
-        last_T = jnp.full((T,), T - 1) if prefix else jnp.arange(T)
-        seen_TS = jnp.arange(held_BS.shape[1])[None] <= index + last_T[:, None]
-        mask_B1TS = ((held_BS >= 0)[:, None, :] & seen_TS[None])[:, None]
-        positions_BT = jnp.maximum(positions_BT, 0)
-        view = View(positions_BT, held_BS, mask_B1TS, index=index)
+        write = lambda old_BS, new_BT: jax.lax.dynamic_update_slice_in_dim(old_BS, new_BT, index, axis=1)
+        held_BS = write(cache["positions"], positions_BT)
+        seen_BTS = (jnp.arange(held_BS.shape[1]) <= index + jnp.arange(T)[:, None])[None]
+        if prefix_BT is not None:
+            seen_BTS = seen_BTS | write(jnp.zeros_like(held_BS, bool), prefix_BT)[:, None]
+        mask_B1TS = ((held_BS >= 0)[:, None] & seen_BTS)[:, None]
+        real_BT, positions_BT = positions_BT >= 0, jnp.maximum(positions_BT, 0)
+        view = View(positions_BT, held_BS, mask_B1TS, real_BT, index=index)
         cache = dict(cache)
         if self.spec.encoder_layers:
             view = view._replace(memory_BSD=cache.pop("memory_BSD", None), memory_mask_B1TS=cache["memory_mask_B1TS"])

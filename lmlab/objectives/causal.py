@@ -1,8 +1,15 @@
 """Causal language modelling: predict each token from those before it in its document."""
 
-import jax.numpy as jnp
+from lmlab.data.features.causal import features  # noqa: F401
+from lmlab.objectives.losses import require, token_loss
 
-from lmlab.objectives.losses import vocabulary_loss
+SPECIALS = ()
+WHOLE = True  # every token of a text is a target once: the sum of nats is the text's, so bits per byte mean something
+
+
+def check(spec, **_):
+    """Raises a UserError where `spec` is no decoder."""
+    require(spec, "causal", attends=("causal",))
 
 
 def loss(apply, params, batch, keys_B=None, *, vocab_size, chunk: int = 0):
@@ -16,9 +23,4 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, chunk: int = 0):
     Returns:
       ({"loss": (sum, weight)}, {"accuracy": (sum, weight)}).
     """
-    variables = {"params": params}
-    x_BTD = apply(variables, batch["tokens"], batch["segments"], batch["positions"], keys_B, method="hidden")
-    logits_of = lambda x_BtD: apply(variables, x_BtD, method="logits")
-    weights_BT = batch["weights"].astype(jnp.float32)
-    nll, correct = vocabulary_loss(logits_of, x_BTD, batch["targets"], weights_BT, vocab_size, chunk)
-    return {"loss": (nll, weights_BT.sum())}, {"accuracy": (correct, weights_BT.sum())}
+    return token_loss(apply, params, batch, keys_B, vocab_size, chunk)[:2]

@@ -1,7 +1,10 @@
-"""The vocabulary loss, in pieces, so that logits for a large vocabulary never exist whole."""
+"""What objectives share: the network's states for a batch, and the vocabulary loss in pieces, so that logits for a
+large vocabulary never exist whole."""
 
 import jax
 import jax.numpy as jnp
+
+from lmlab.utils.errors import UserError
 
 AUTO_LOGITS = 2 ** 25  # logits that may exist at once where `chunk` is 0: 128 MiB in float32
 
@@ -13,6 +16,13 @@ def cross_entropy(logits_BTV, targets_BT):
     return lse_BT - target_BT, logits_BTV.max(-1) == target_BT
 
 
+def spread(logits_BTV, targets_BT):
+    """(BT) in nats: what label smoothing (Szegedy et al. 2016) adds, the mean of -log p over the whole vocabulary
+    less that of the target."""
+    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    return target_BT - logits_BTV.mean(-1)
+
+
 def chunks(length, rows_by_vocab, chunk=0) -> int:
     """How many pieces to cut `length` positions into: the fewest that divide it and hold at most `chunk` positions
     each (0: at most AUTO_LOGITS logits, given `rows_by_vocab` logits a position)."""
@@ -20,25 +30,76 @@ def chunks(length, rows_by_vocab, chunk=0) -> int:
     return next(n for n in range(1, length + 1) if length % n == 0 and length // n <= most)
 
 
-def vocabulary_loss(logits_of, x_BTD, targets_BT, weights_BT, vocab_size, chunk=0):
+def vocabulary_loss(logits_of, x_BTD, targets_BT, weights_BT, vocab_size, chunk=0, extra=None):
     """Sums of weighted cross-entropy and of weighted accuracy, the logits of `chunk` positions at a time.
 
     Args:
       logits_of: x_BtD -> logits_BtV, recomputed in the backward pass when there is more than one piece.
       x_BTD, targets_BT, weights_BT: final states, target ids, weights (0 for padding).
       vocab_size: V. chunk: positions (of every row) whose logits exist at once; 0 chooses.
+      extra: (logits_BtV, targets_Bt) -> Bt, one more thing to sum, `spread` for one.
     Returns:
-      (nll_sum, correct_sum), float32 scalars.
+      (nll_sum, correct_sum), float32 scalars, and the sum of `extra` where there is one.
     """
     B, T = targets_BT.shape
 
     def piece(x_BtD, targets_Bt, weights_Bt):
-        nll_Bt, correct_Bt = cross_entropy(logits_of(x_BtD), targets_Bt)
-        return (nll_Bt * weights_Bt).sum(), (correct_Bt * weights_Bt).sum()
+        logits_BtV = logits_of(x_BtD)
+        each = [*cross_entropy(logits_BtV, targets_Bt), *([extra(logits_BtV, targets_Bt)] if extra else [])]
+        return tuple((e_Bt * weights_Bt).sum() for e_Bt in each)
 
     n = chunks(T, B * vocab_size, chunk)
     if n == 1:
         return piece(x_BTD, targets_BT, weights_BT)
     cut = lambda a: a.reshape(B, n, T // n, *a.shape[2:]).swapaxes(0, 1)
     sums = jax.lax.map(jax.checkpoint(lambda parts: piece(*parts)), (cut(x_BTD), cut(targets_BT), cut(weights_BT)))
-    return sums[0].sum(), sums[1].sum()
+    return tuple(s.sum() for s in sums)
+
+
+def states(apply, params, batch, keys_B, part=""):
+    """Runs the network on a batch: (x_BTD, terms).
+
+    Args:
+      batch: tokens, segments, positions; types, prefix and the encoder's tokens, segments, positions where it has them.
+      part: the submodel that is run ("generator"); "": the whole.
+    Returns:
+      the states that `logits` takes, and the loss terms that the network adds itself: a mixture of experts' "balance",
+      of each row and summed over the layers, a mean over the targets' weights.
+    """
+    more = {f"{name}_BT": batch[name] for name in ("types", "prefix") if name in batch}
+    if "encoder_tokens" in batch:
+        more["encoder"] = {name: batch[f"encoder_{name}"] for name in ("tokens", "segments", "positions")}
+    run = lambda model, *args, **kw: (getattr(model, part) if part else model).hidden(*args, **kw)
+    x_BTD, sown = apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"], keys_B,
+                        method=run, mutable=["losses"], **more)
+    added = jax.tree.leaves(sown.get("losses", {}))
+    weights_B = batch["weights"].astype(jnp.float32).sum(1)
+    balance_B = sum(a.reshape(-1, len(weights_B)).sum(0) for a in added)
+    return x_BTD, {"balance": ((balance_B * weights_B).sum(), weights_B.sum())} if added else {}
+
+
+def token_loss(apply, params, batch, keys_B, vocab_size, chunk):
+    """-log p(target) in nats over the weighted targets: (terms, metrics, x_BTD), the states for whoever needs more.
+
+    terms: loss, and what the network adds. metrics: accuracy.
+    """
+    x_BTD, terms = states(apply, params, batch, keys_B)
+    weights_BT = batch["weights"].astype(jnp.float32)
+    nll, correct = vocabulary_loss(lambda x_BtD: apply({"params": params}, x_BtD, method="logits"), x_BTD,
+                                   batch["targets"], weights_BT, vocab_size, chunk)
+    return {"loss": (nll, weights_BT.sum()), **terms}, {"accuracy": (correct, weights_BT.sum())}, x_BTD
+
+
+def require(spec, objective, *, attends, encoder=False):
+    """Raises a UserError where a model cannot learn by an objective.
+
+    Args:
+      spec: the model's keyword arguments. attends: what config.model.attends may be. encoder: whether the objective
+      needs an encoder beside the decoder.
+    """
+    if spec.attends not in attends:
+        raise UserError(f"config.model.attends={spec.attends!r} does not go with config.objective.name={objective!r}; "
+                        f"use {' or '.join(attends)}")
+    if encoder != (spec.encoder_layers > 0):
+        raise UserError(f"config.model.encoder_layers={spec.encoder_layers} does not go with config.objective.name="
+                        f"{objective!r}; " + ("it needs an encoder: set it above 0" if encoder else "set it to 0"))

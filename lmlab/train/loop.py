@@ -148,8 +148,8 @@ class _Meter:
             return
         seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
         rows, self._rows = self._rows, []
-        tokens = sum(r["weight"] for r in rows)
-        means = {k: sum(r[k] * r["weight"] for r in rows) / max(tokens, 1e-9) for k in rows[0] if k != "weight"}
+        tokens = sum(r["tokens"] for r in rows)
+        means = {k: sum(r[k] * r["tokens"] for r in rows) / max(tokens, 1e-9) for k in rows[0] if k != "tokens"}
         self._seen += tokens
         means |= {"rate": rows[-1]["rate"], "tokens_seen": self._seen}
         if timed:

@@ -37,7 +37,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
       seed: of dropout. accumulation: the pieces of the batch, computed one after the other and weighted by tokens, so
         that they add up to the whole batch. axis: the name of the pmap axis to sum over, if any.
     Returns (of the function):
-      metrics: loss (the sum of all terms), each term and metric as a mean over its weights, grad_norm, rate, weight.
+      metrics: each term (loss among them) and metric as a mean over its weights, total where there is more than one
+        term, grad_norm, rate, tokens (read by the network, padding aside).
     """
     collect = functools.partial(jax.lax.psum, axis_name=axis) if axis else lambda tree: tree
 
@@ -50,8 +51,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
     def piece_loss(params, piece, weights):
         terms, sums, _ = measure(params, piece)
         means = {name: total / weights[name] for name, total in sums.items()}
-        loss = sum(means[name] for name in terms)
-        return loss, {**means, "loss": loss}
+        total = sum(means[name] for name in terms)
+        return total, {**means, **({"total": total} if len(terms) > 1 else {})}
 
     def update(state, batch):
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
@@ -71,7 +72,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
             (grads, metrics), _ = jax.lax.scan(add, zeros, stacked)
         grads, metrics = collect((grads, metrics))
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
-        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(state["step"]), "weight": weights["loss"]}
+        tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
+        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(state["step"]), "tokens": tokens}
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
                 "step": state["step"] + 1, "extra": state["extra"]}, metrics
     return update

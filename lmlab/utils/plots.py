@@ -13,8 +13,11 @@ from matplotlib import font_manager  # noqa: E402
 
 PAGE_LINES = 36  # of 8-point text beside the curve
 INK, TRAIN, HELD_OUT = "#333333", "#9ecae1", "#08519c"
-LINES = {"unigram_bits_per_byte": ("unigram", "#7f7f7f"), "lzma_bits_per_byte": ("lzma", "#d95f02"),
-         "lzma_primed_bits_per_byte": ("lzma primed with the training text", "#7570b3")}
+UNIGRAM = ("unigram", "#7f7f7f")
+# What the curves stand beside: in bits per byte where a whole text is scored, else in nats a target.
+BITS = {"unigram_bits_per_byte": UNIGRAM, "lzma_bits_per_byte": ("lzma", "#d95f02"),
+        "lzma_primed_bits_per_byte": ("lzma primed with the training text", "#7570b3")}
+NATS = {"unigram_loss": UNIGRAM}
 # Fonts with Chinese, Japanese or Korean on Linux, macOS and Windows, for samples in those scripts.
 CJK = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC",
        "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS")
@@ -30,7 +33,7 @@ def draw_run(folder, rows, summary, samples=(), title=""):
     """Draws plots/loss.png, rate.png, throughput.png and story.png in a run folder; returns their paths.
 
     Args:
-      rows: of metrics.jsonl. summary: the baselines' bits per byte, `tokens_per_byte` of the held-out text.
+      rows: of metrics.jsonl. summary: the baselines, `tokens_per_byte` of the held-out text.
       samples: [(label, text)] for the story.
     """
     folder = Path(folder) / "plots"
@@ -59,24 +62,27 @@ def _loss(path, rows, summary, title):
 
 
 def loss_axes(axes, rows, summary):
-    """Bits per byte over steps: training, held out, and the baselines as lines.
+    """Bits per byte (or nats a target, where no whole text is scored) over steps: training, held out, and the
+    baselines as lines.
 
     The training loss, in nats a token, is drawn in bits per byte by the held-out text's tokens a byte.
     """
+    whole = any("val_bits_per_byte" in r for r in rows)
+    known, scale = (BITS, summary["tokens_per_byte"] / 0.6931471805599453) if whole else (NATS, 1.0)
     steps, losses = series(rows, "loss")
-    scale = summary["tokens_per_byte"] / 0.6931471805599453
     axes.plot(steps, [x * scale for x in losses], color=TRAIN, label="training")
-    held_steps, held = series(rows, "val_bits_per_byte")
+    held_steps, held = series(rows, "val_bits_per_byte" if whole else "val_loss")
     axes.plot(held_steps, held, "o-", color=HELD_OUT, label="held out")
-    lines = {name: summary[name] for name in LINES if summary.get(name) is not None}
+    lines = {name: summary[name] for name in known if summary.get(name) is not None}
     for name, value in lines.items():
-        axes.axhline(value, color=LINES[name][1], linestyle="--", linewidth=1.2, label=f"{LINES[name][0]}: {value:.2f}")
+        axes.axhline(value, color=known[name][1], linestyle="--", linewidth=1.2, label=f"{known[name][0]}: {value:.2f}")
     # From the start of the held-out curve (or the unigram) downwards: the first losses of a batch may be far above.
     shown = [x * scale for x in losses] + held + list(lines.values())
-    top = max([*held[:1], lines.get("unigram_bits_per_byte", 0)]) or max(shown, default=0)
+    top = max([*held[:1], *(lines[name] for name in lines if name.startswith("unigram"))], default=0) or max(
+        shown, default=0)
     if top > 0:
         axes.set_ylim(0.9 * min(shown), 1.15 * top)
-    axes.set(xlabel="step", ylabel="bits per byte")
+    axes.set(xlabel="step", ylabel="bits per byte" if whole else "nats a target")
     if held:
         axes.annotate(f"{held[-1]:.2f}", (held_steps[-1], held[-1]), textcoords="offset points", xytext=(6, -3),
                       ha="left", color=HELD_OUT, fontweight="bold")

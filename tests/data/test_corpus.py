@@ -50,6 +50,32 @@ def test_the_fingerprint_follows_the_text_and_the_rule_alone(tmp_path):
     assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 4
 
 
+def test_pairs_are_split_whole(tmp_path):
+    rows = [json.dumps({"de": f"Satz {i}", "en": f"sentence {i}"}) for i in range(200)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows + rows[:9]))
+    built = corpus.build(path=str(tmp_path / "a.jsonl"), field="de,en")
+    found = [text for split in built.splits for text in built.documents(split)]
+    assert built.pairs and sorted(found) == sorted(f"Satz {i}\x1fsentence {i}" for i in range(200))
+    plain = corpus.build(path=str(tmp_path / "a.jsonl"), field="de")
+    assert not plain.pairs and plain.fingerprint != built.fingerprint
+    for wrong in ({"split": "tail"}, {"dedup": "paragraph"}):
+        with pytest.raises(UserError, match="holds pairs, which stay whole"):
+            corpus.build(path=str(tmp_path / "a.jsonl"), field="de,en", **wrong)
+    (tmp_path / "b.txt").write_text("plain text")
+    with pytest.raises(UserError, match="some of the files hold pairs and some plain text"):
+        corpus.build(path=f"{tmp_path}/a.jsonl,{tmp_path}/b.txt", field="de,en")
+
+
+def test_parallel_files_are_a_corpus_with_splits_of_its_own(tmp_path):
+    for name, n in (("train", 30), ("val", 5)):
+        for language in ("de", "en"):
+            (tmp_path / f"{name}.{language}").write_text("".join(f"{language} {name} {i}\n" for i in range(n)))
+    built = corpus.build(path=f"{tmp_path}/train.de+train.en", validation_path=f"{tmp_path}/val.de+val.en")
+    assert built.counts == {"train": 30, "validation": 5} and built.name == "train.de+train.en" and built.pairs
+    assert list(built.documents("validation"))[1] == "de val 1\x1fen val 1"
+    assert corpus.whole(f"{tmp_path}/val.de+val.en").pairs
+
+
 def test_held_out_files_are_taken_as_they_are(tmp_path):
     paths = [jsonl(tmp_path / f"{name}.jsonl", [f"{name} {i}" for i in range(9)]) for name in "abc"]
     built = corpus.build(path=f"{paths[0]},{paths[1]}", validation_path=paths[2])
@@ -80,6 +106,7 @@ def test_surrogates_in_json_do_not_stop_anything(tmp_path):
     ({"source": "files"}, "needs config.data.path"), ({"validation_path": "x.txt"}, "set config.data.path="),
     ({"path": "/no/such.txt"}, "no such file"),
     ({"source": "catalog", "path": "x"}, "not in the catalog; it has shakespeare"),
+    ({"source": "python_calls", "path": "x.txt"}, "config.data.source=python_calls reads no files"),
     ({"source": "tfds", "path": "/no/such"}, "not a folder prepared by tfds"),
 ])
 def test_wrong_values_are_named(arguments, message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lmlab.data import loader, store, tokenizers, windows
+from lmlab.data.features import Rows, causal
 from lmlab.utils.errors import UserError
 
 LENGTH = 8
@@ -30,9 +31,15 @@ def equal(a, b):
     return a.keys() == b.keys() and all(same)
 
 
-def make(opened, **more):
-    """Training batches of 6 unless told."""
-    return loader.train_batches(*opened, **{"batch": 6, "length": LENGTH, "seed": 3, **more})
+def fixed(split, index):
+    """The rows of an index, the same in every epoch."""
+    return Rows(len(index.rows) - 1, lambda numbers, epochs, seed: windows.rows(split, index, numbers, LENGTH))
+
+
+def make(opened, shift=False, **more):
+    """Training batches of 6 unless told; shift: cut anew in each epoch, as the causal features do it."""
+    rows = causal.features(opened[0], None, length=LENGTH, windows="stream") if shift else fixed(*opened)
+    return loader.train_batches(rows, **{"batch": 6, "seed": 3, **more})
 
 
 @pytest.mark.parametrize("processes", [2, 3, 6])
@@ -86,7 +93,7 @@ def test_shifted_epochs_are_cut_at_other_places_and_keep_every_promise(opened):
 def test_fewer_rows_than_a_batch_repeat(opened):
     split, index = opened
     few = windows.Index(index.pieces[:3], index.rows[:4])
-    batch = loader.train_batches(split, few, batch=8, length=LENGTH, seed=0)[0]
+    batch = loader.train_batches(fixed(split, few), batch=8, seed=0)[0]
     assert len(set(keys(batch))) == 3
 
 
@@ -96,7 +103,8 @@ def test_evaluation_covers_every_prediction_once(opened, kind, processes):
     split = opened[0]
     index = windows.plan(split, LENGTH, kind)
     count = len(index.rows) - 1
-    parts = [loader.eval_batches(split, index, batch=4, length=LENGTH, process=process, processes=processes)
+    features = causal.features(split, None, length=LENGTH, windows=kind)
+    parts = [loader.eval_batches(features, batch=4, process=process, processes=processes)
              for process in range(processes)]
     assert {len(part) for part in parts} == {-(-count // 4)}
     batches = [{name: np.concatenate([batch[name] for batch in local]) for name in local[0]}

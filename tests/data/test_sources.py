@@ -10,11 +10,11 @@ from collections import Counter
 
 import pydoc_data.topics
 
-from lmlab.data import sources
+from lmlab.data import embedded
 
 
 def test_python_docs_is_what_python_itself_says():
-    source = sources.python_docs()
+    source = embedded.python_docs()
     documents = set(source.streams["all"]())
     for thing in (json, json.dumps, json.JSONDecoder.raw_decode, textwrap.TextWrapper, Counter.most_common):
         assert inspect.getdoc(thing) in documents
@@ -32,11 +32,35 @@ def test_python_docs_corpus_is_two_megabytes_that_share_no_document(docs):
 
 
 def test_python_docs_imports_nothing():
-    code = ("import sys; from lmlab.data import sources; s = sources.python_docs(); "
+    code = ("import sys; from lmlab.data import embedded; s = embedded.python_docs(); "
             "print(sum(1 for _ in s.streams['all']())); print({'pydoc_data', 'turtle'} & set(sys.modules))")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, imported = run.stdout.splitlines()
     assert int(count) > 3000 and imported == "set()"
+
+
+def test_python_calls_are_what_python_itself_says():
+    source = embedded.python_calls()
+    pairs = dict(text.split("\x1f") for text in source.streams["all"]())
+    assert source.pairs and source.name == f"python-calls {platform.python_version()}"
+    assert 4000 < len(pairs) < 12000 and len(set(pairs.values())) == len(pairs)
+    for thing, module in ((textwrap.indent, "textwrap"), (json.load, "json"), (textwrap.TextWrapper, "textwrap")):
+        arguments = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing)
+        call = f"{module}.{thing.__qualname__}{arguments}"
+        sentence = " ".join(inspect.getdoc(thing).split("\n\n")[0].split())
+        found = [target for source, target in pairs.items() if source.startswith(f"{module}.{thing.__qualname__}(")]
+        assert found and sentence.startswith(found[0]) and (inspect.isclass(thing) or call in pairs)
+    assert all(source.strip() and target.strip() and "\n" not in target for source, target in pairs.items())
+
+
+def test_python_calls_imports_nothing_and_is_the_same_again(tmp_path, monkeypatch):
+    texts = list(embedded.python_calls().streams["all"]())
+    code = ("import json, sys; from lmlab.data import embedded; s = embedded.python_calls(); "
+            "print(list(s.streams['all']()) == json.load(sys.stdin), {'turtle', 'tkinter'} & set(sys.modules))")
+    monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
+    run = subprocess.run([sys.executable, "-c", code], input=json.dumps(texts), capture_output=True, text=True,
+                         check=True)
+    assert run.stdout.split() == ["True", "set()"]
 
 
 def prepare_tfds(folder, splits):

@@ -34,9 +34,28 @@ def test_layout_and_counts(small, name, tmp_path):
             "bytes": sum(len(text.encode()) for text in texts),
             "words": sum(len(text.split()) for text in texts), "name": small.name, "licence": small.licence,
             "fingerprint": small.fingerprint, "tokenizer": tokenizers.digest(tokenizer), "dtype": "uint16",
+            "fields": 1,
             "vocab_size": tokenizer.vocab_size, "eod": tokenizer.eod}
         assert {key: opened.meta[key] for key in counts} == counts
         assert ("overlap_13gram" in opened.meta) == (split != "train")
+
+
+def test_pairs_lie_one_after_the_other(tmp_path):
+    rows = [json.dumps({"a": f"source {i}", "b": f"a target \u00e9 {i}"}) for i in range(400)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    built = corpus.build(path=str(tmp_path / "a.jsonl"), field="a,b")
+    tokenizer = tokenizers.build("bytes", corpus=built)
+    opened = store.open_split(store.prepare(built, tokenizer), "train")
+    tokens, offsets = [256], [0]
+    for text in built.documents("train"):
+        for part in text.split("\x1f"):
+            tokens += [*part.encode(), 256]
+            offsets.append(len(tokens) - 1)
+    assert opened.tokens.tolist() == tokens and opened.offsets.tolist() == offsets
+    targets = [text.split("\x1f")[1] for text in built.documents("train")]
+    assert {name: opened.meta[name] for name in ("fields", "documents", "bytes", "words", "tokens")} == {
+        "fields": 2, "documents": len(targets), "bytes": sum(len(text.encode()) for text in targets),
+        "words": 4 * len(targets), "tokens": len(tokens)}
 
 
 def test_a_store_is_written_once_and_named_by_its_content(small, tmp_path):

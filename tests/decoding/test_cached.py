@@ -1,114 +1,102 @@
 """Decoding with a cache against the long way: a full forward pass for every token, each prompt alone."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmlab import models
 from lmlab.decoding import cached
 from lmlab.decoding.sampling import Sampler, sample
-from lmlab.models import transformer
+from lmlab.utils.errors import UserError
 
-VOCAB = 23
 GREEDY, DRAWN = Sampler(temperature=0), Sampler(temperature=1.2, top_k=12, repetition_penalty=1.4)
-FAMILIES = {"learned": dict(), "rotary": dict(positions="rotary", norm="rms", heads=4, kv_heads=2, qk_norm=True,
-                                              activation="swiglu", tied=False)}
+KINDS = ["decoder", "rotary", "prefix", "prefix_relative", "t5", "bart"]
 
 
-@pytest.fixture(scope="module")
-def make(lively):
-    """(context, family) -> (model, params), and the function (tokens) -> logits_V of the next, not cached."""
-    made = {}
-
-    def build(context, family="learned"):
-        if (context, family) not in made:
-            model = models.build("transformer", vocab_size=VOCAB, context=context, width=16, layers=2,
-                                 **{"heads": 2, **FAMILIES[family]})
-            params = lively(nn.meta.unbox(jax.jit(lambda: transformer.init(model, jax.random.key(0)))()))
-            forward = jax.jit(lambda tokens_BT: model.apply({"params": params}, tokens_BT))
-
-            def next_logits(tokens):
-                row = np.zeros((1, context), np.int32)
-                row[0, :len(tokens)] = tokens
-                return forward(row)[0, len(tokens) - 1]
-            made[context, family] = model, params, next_logits
-        return made[context, family]
-    return build
-
-
-@pytest.fixture(params=[4, 32])
-def bucket(request, monkeypatch):
-    """The step in which shapes grow: a small one makes the tests cross it."""
-    monkeypatch.setattr(cached, "BUCKET", request.param)
-
-
-@pytest.fixture(autouse=True)
-def watch(monkeypatch):
-    """Fails where a token would be written past the end of the cache, which JAX would silently clamp."""
-    advance = cached._advance
-
-    def watched(model, sampler, params, cache, tokens_BT, *rest):
-        assert int(cache["index"]) + tokens_BT.shape[1] <= cache["valid"].shape[1]
-        return advance(model, sampler, params, cache, tokens_BT, *rest)
-    monkeypatch.setattr(cached, "_advance", watched)
-
-
-def long_way(next_logits, context, prompt, sampler, count, row=0, seed=0):
+def long_way(made, prompt, sampler, count, row=0, seed=0):
     """The tokens of one row. What is longer than the context is cut to its newer half, then grows again."""
-    text, start, new = list(prompt), 0, []
+    view, new = made.view(prompt), []
     key = jax.random.fold_in(jax.random.key(seed), row)
-    for i in range(count):
-        if len(text) - start > context:
-            start = len(text) - max(1, context // 2)
-        seen_1V = jnp.array([[v in text for v in range(VOCAB)]])
-        new.append(int(sample(next_logits(text[start:])[None], sampler, jax.random.fold_in(key, i)[None], seen_1V)[0]))
-        text.append(new[-1])
+    for i in range(min(count, made.model.spec.context) if made.model.spec.encoder_layers else count):
+        logits_1V, [(text, start, end)] = made.next([view], prompt)
+        seen_1V = jnp.array([[v in text for v in range(logits_1V.shape[1])]])
+        new.append(int(sample(jnp.array(logits_1V), sampler, jax.random.fold_in(key, i)[None], seen_1V)[0]))
+        view = (*text, new[-1]), start, end
     return new
 
 
-def ragged(context):
-    lengths = [1, 3, max(1, context - 1), context, context + 1, 2 * context + 5]
-    rng = np.random.default_rng(context)
-    return [rng.integers(0, VOCAB, n).tolist() for n in lengths]
+def together(made, prompts, sampler, count, **settings):
+    rows = cached.continuations(made.model, made.params, prompts, sampler, count=count, start=made.start, **settings)
+    return np.array(list(rows)).T.tolist()
 
 
-def together(model, params, prompts, sampler, count, **settings):
-    return np.array(list(cached.continuations(model, params, prompts, sampler, count=count, **settings))).T.tolist()
+@pytest.mark.parametrize("family", KINDS)
+def test_logits_with_a_cache_equal_the_full_forward(make, bucket, ragged, family):
+    """Ragged prompts, padded on the left, and 13 given tokens more, beyond the context of 10."""
+    made = make(family, 10)
+    prompts, given = ragged(made.model), np.random.default_rng(0).integers(0, 23, (13, 6))
+    rows = cached.Rows(made.model, made.params, prompts, 13, made.start)
+    decode = jax.jit(lambda tokens, positions, prefix, cache: rows.model.apply(
+        {"params": rows.params}, tokens, positions, cache, last=True, prefix_BT=prefix, method="decode"))
+    views = [made.view(prompt) for prompt in prompts]
+    assert rows.most == (10 if made.model.spec.encoder_layers else 13)
+    for i in range(rows.most):
+        read = rows.unread(rows.most - i)
+        logits, rows.cache = decode(*read, rows.cache)
+        for b, prompt in enumerate(prompts):
+            expected, [(text, *more)] = made.next([views[b]], prompt)
+            np.testing.assert_allclose(logits[b, 0], expected[0], atol=1e-5 * np.abs(expected).max())
+            views[b] = ((*text, int(given[i, b])), *more)
+            rows.texts[b].append(int(given[i, b]))
 
 
-@pytest.mark.parametrize("context", [1, 2, 3, 10])
+@pytest.mark.parametrize("context", [1, 2, 10])
 @pytest.mark.parametrize("sampler", [GREEDY, DRAWN], ids=["greedy", "drawn"])
-def test_a_ragged_batch_is_each_prompt_the_long_way(make, bucket, context, sampler):
-    model, params, next_logits = make(context)
-    prompts, count = ragged(context), 2 * context + 5
-    found = together(model, params, prompts, sampler, count, seed=5)
+def test_a_ragged_batch_is_each_prompt_the_long_way(make, bucket, ragged, context, sampler):
+    made = make("decoder", context)
+    prompts, count = ragged(made.model), 2 * context + 5
+    found = together(made, prompts, sampler, count, seed=5)
     for row, (prompt, tokens) in enumerate(zip(prompts, found, strict=True)):
-        assert tokens == long_way(next_logits, context, prompt, sampler, count, row, seed=5), f"row {row}"
+        assert tokens == long_way(made, prompt, sampler, count, row, seed=5), f"row {row}"
 
 
-def test_beyond_the_real_bucket_with_rotary_and_groups(make):
-    model, params, next_logits = make(40, "rotary")
-    prompts = ragged(40)
-    found = together(model, params, prompts, GREEDY, 60)
+@pytest.mark.parametrize("context", [1, 10])
+@pytest.mark.parametrize("family", ["prefix", "prefix_relative", "t5", "bart"])
+def test_so_it_is_with_every_kind_of_model(make, bucket, ragged, family, context):
+    made = make(family, context)
+    prompts, count = ragged(made.model), 2 * context + 5
+    found = together(made, prompts, DRAWN, count, seed=5)
+    for row, (prompt, tokens) in enumerate(zip(prompts, found, strict=True)):
+        assert tokens == long_way(made, prompt, DRAWN, count, row, seed=5), f"row {row}"
+
+
+@pytest.mark.parametrize("family", ["rotary", "t5"])
+def test_beyond_the_real_bucket(make, ragged, family):
+    made = make(family, 40)
+    prompts = ragged(made.model)
+    found = together(made, prompts, GREEDY, 60)
     for prompt, tokens in zip(prompts, found, strict=True):
-        assert tokens == long_way(next_logits, 40, prompt, GREEDY, 60)
+        assert tokens == long_way(made, prompt, GREEDY, 60)
 
 
-@pytest.mark.parametrize("sampler", [GREEDY, DRAWN], ids=["greedy", "drawn"])
-def test_a_row_does_not_depend_on_the_rows_after_it(make, sampler):
-    model, params, _ = make(10)
-    prompts = ragged(10)
-    assert together(model, params, prompts[:1], sampler, 14) == together(model, params, prompts, sampler, 14)[:1]
+@pytest.mark.parametrize("family", ["decoder", "prefix", "bart"])
+def test_a_row_does_not_depend_on_the_rows_after_it(make, ragged, family):
+    made = make(family, 10)
+    prompts = ragged(made.model)
+    assert together(made, prompts[:1], DRAWN, 14) == together(made, prompts, DRAWN, 14)[:1]
 
 
-def test_the_end_of_document_stops_a_row_and_not_the_others(make):
-    model, params, _ = make(10)
-    prompts = ragged(10)
-    free = together(model, params, prompts, DRAWN, 12, seed=1)
+def test_a_prompt_that_an_encoder_cannot_hold_is_refused(make):
+    with pytest.raises(UserError, match=r"prompt 2 has 11 tokens and the encoder reads at most 10"):
+        together(make("bart", 10), [[1], [1] * 11], GREEDY, 3)
+
+
+def test_the_end_of_document_stops_a_row_and_not_the_others(make, ragged):
+    made = make("decoder", 10)
+    prompts = ragged(made.model)
+    free = together(made, prompts, DRAWN, 12, seed=1)
     eod = free[2][4]
-    found = together(model, params, prompts, DRAWN, 12, seed=1, eod=eod)
+    found = together(made, prompts, DRAWN, 12, seed=1, eod=eod)
     length = len(found[0])
     for row, expected in zip(found, free, strict=True):
         cut = expected.index(eod) if eod in expected else length
@@ -117,24 +105,24 @@ def test_the_end_of_document_stops_a_row_and_not_the_others(make):
 
 
 def test_it_ends_when_every_row_has_ended(make):
-    model, params, _ = make(10)
-    first = together(model, params, [[1, 2, 3]], GREEDY, 1)[0][0]
-    assert together(model, params, [[1, 2, 3]], GREEDY, 50, eod=first) == [[first]]
+    made = make("decoder", 10)
+    first = together(made, [[1, 2, 3]], GREEDY, 1)[0][0]
+    assert together(made, [[1, 2, 3]], GREEDY, 50, eod=first) == [[first]]
 
 
 def test_nothing_is_made_of_a_count_of_zero(make):
-    model, params, _ = make(10)
-    assert together(model, params, [[1]], GREEDY, 0) == []
+    assert together(make("decoder", 10), [[1]], GREEDY, 0) == []
 
 
-def test_few_shapes_are_compiled(make, monkeypatch):
-    model, params, _ = make(40, "rotary")
+@pytest.mark.parametrize("family,most", [("rotary", 6), ("t5", 1)])
+def test_few_shapes_are_compiled(make, ragged, monkeypatch, family, most):
+    made = make(family, 40)
     shapes = set()
     advance = cached._advance
 
-    def noted(model, sampler, params, cache, tokens_BT, *rest):
-        shapes.add((tokens_BT.shape, cache["valid"].shape))
-        return advance(model, sampler, params, cache, tokens_BT, *rest)
+    def noted(model, sampler, params, cache, *rest):
+        shapes.add(str(jax.tree.map(jnp.shape, (cache, rest))))
+        return advance(model, sampler, params, cache, *rest)
     monkeypatch.setattr(cached, "_advance", noted)
-    together(model, params, ragged(40), GREEDY, 60)
-    assert len(shapes) <= 6
+    together(made, ragged(made.model), GREEDY, 60)
+    assert len(shapes) <= most

@@ -1,5 +1,6 @@
 """Text that streams: whole characters only, stop strings however the tokens cut them."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import pytest
 import lmlab
 from lmlab import models, run
 from lmlab.data.tokenizers import huggingface, pieces, plain
+from lmlab.decoding import beam, text
 from lmlab.decoding.text import TextStream, generate
 from lmlab.models import transformer
 from lmlab.utils.errors import UserError
@@ -116,7 +118,16 @@ def test_a_stop_in_what_was_held_back_is_seen_at_the_end():
 def lm(lively):
     """A byte model with random parameters."""
     model = models.build("transformer", vocab_size=257, context=24, width=16, layers=1, heads=2)
-    params = lively(nn.meta.unbox(transformer.init(model, jax.random.key(0))))
+    params = lively(nn.meta.unbox(jax.jit(lambda: transformer.init(model, jax.random.key(0)))()))
+    return run.LM(model, params, plain.Bytes(), None, 0)
+
+
+@pytest.fixture(scope="module")
+def answering(lively):
+    """An encoder-decoder of bytes with random parameters."""
+    model = models.build("transformer", vocab_size=257, context=24, width=16, layers=1, heads=2, encoder_layers=1,
+                         positions="relative", norm="rms")
+    params = lively(nn.meta.unbox(jax.jit(lambda: transformer.init(model, jax.random.key(0)))()), 0.4)
     return run.LM(model, params, plain.Bytes(), None, 0)
 
 
@@ -147,7 +158,9 @@ def test_generate_handles_little(lm):
 
 
 @pytest.mark.parametrize("values", [dict(max_new_tokens=-1), dict(max_new_tokens=1.5), dict(seed=-1),
-                                    dict(seed=2 ** 70), dict(temperature=999999), dict(top_p=-1)], ids=str)
+                                    dict(seed=2 ** 70), dict(temperature=999999), dict(top_p=-1), dict(beams=0),
+                                    dict(beams=2.0), dict(beams=True), dict(length_penalty="1"),
+                                    dict(length_penalty=float("nan"))], ids=str)
 def test_generate_refuses_impossible_values(lm, values):
     with pytest.raises(UserError, match=next(iter(values))):
         generate(lm, "a", **values)
@@ -158,6 +171,99 @@ def test_a_character_that_the_tokenizer_does_not_know_is_named(lm):
     with pytest.raises(UserError, match="'中'.*chars"):
         generate(odd, ["abc", "ab中"])
     assert isinstance(generate(odd, "abc", max_new_tokens=0), str)
+
+
+def test_ids_are_taken_as_they_are(lm):
+    settings = dict(max_new_tokens=8, temperature=0)
+    whole = generate(lm, "Grüße", **settings)
+    ids = [256, *"Grüße".encode()]
+    assert generate(lm, ids, **settings) == generate(lm, np.array(ids), **settings) == whole
+    assert generate(lm, [ids, "Grüße", tuple(ids)], **settings) == [whole] * 3
+    assert generate(lm, ids[1:], **settings) != whole
+
+
+@pytest.mark.parametrize("prompts,message", [
+    ([[1, 2], []], "prompt 2 must be text or a list of token ids"), ([[1.5]], "prompt 1 must be text"),
+    ([1, "a"], "prompt 1 must be text"), ([True], "prompt 1 must be text"),
+    ([3, 257], "prompt 1 holds the id 257; the model's ids are from 0 to 256"), (["a", [-1]], "prompt 2 holds the id -1"),
+], ids=str)
+def test_prompts_that_are_none_are_refused(lm, prompts, message):
+    with pytest.raises(UserError, match=message):
+        generate(lm, prompts)
+
+
+class Marked(plain.Bytes):
+    """Bytes and given ids by role."""
+
+    def __init__(self, **specials):
+        self.specials = specials
+
+
+def read_by(monkeypatch, lm, prompt, **settings):
+    """What generate has the model read: the prompts of cached.continuations or beam.search, and their settings."""
+    seen = []
+
+    def noted(model, params, prompts, *_, **settings):
+        seen.append((prompts, settings))
+        return []
+    monkeypatch.setattr(text, "continuations", noted)
+    monkeypatch.setattr(text.beam, "search", noted)
+    generate(lm, prompt, **settings)
+    return seen[0]
+
+
+@pytest.mark.parametrize("encoder", [False, True], ids=["decoder", "encoder-decoder"])
+@pytest.mark.parametrize("specials,decoder,around,start", [
+    ({}, [256, 97], [97, 256], 256), ({"bos": 5}, [5, 97], [5, 97, 256], 256),
+    ({"bos": -1, "decoder_start": 7}, [97], [97, 256], 7),
+], ids=str)
+def test_what_stands_around_a_prompt(lm, answering, monkeypatch, encoder, specials, decoder, around, start):
+    lm = dataclasses.replace(answering if encoder else lm, tokenizer=Marked(**specials))
+    prompts, settings = read_by(monkeypatch, lm, ["a", [9]])
+    assert prompts == [around if encoder else decoder, [9]]
+    assert settings["start"] == start and settings["eod"] == 256
+    assert read_by(monkeypatch, lm, "a", beams=2)[1]["start"] == start
+
+
+def test_an_empty_prompt_needs_something_to_begin_with(lm):
+    with pytest.raises(UserError, match="prompt 2 is empty"):
+        generate(dataclasses.replace(lm, tokenizer=Marked(bos=-1)), ["a", ""])
+
+
+def test_an_encoder_decoder_answers_each_prompt_as_if_alone(answering):
+    prompts = ["", "Grüße", "春眠不觉晓"]
+    for settings in (dict(temperature=0), dict(temperature=0, beams=3, length_penalty=0.5)):
+        texts = generate(answering, prompts, max_new_tokens=50, **settings)
+        assert texts == [generate(answering, p, max_new_tokens=50, **settings) for p in prompts]
+    with pytest.raises(UserError, match="prompt 2 has 31 tokens and the encoder reads at most 24"):
+        generate(answering, ["a", "x" * 30])
+
+
+def test_beams_give_the_text_of_the_best_hypothesis(lm):
+    heard, prompts = {}, ["", "春眠", [256, 120]]
+    texts = generate(lm, prompts, beams=3, max_new_tokens=30, length_penalty=0.8, stop="never in it",
+                     on_text=lambda row, text: heard.setdefault(row, []).append(text))
+    found = beam.search(lm.model, lm.params, [[256], [256, *"春眠".encode()], [256, 120]], beams=3, count=30,
+                        length_penalty=0.8, eod=256)
+    assert texts == [lm.tokenizer.decode(h.tokens) for h in found] == ["".join(heard[row]) for row in range(3)]
+    assert texts == generate(lm, prompts, beams=3, max_new_tokens=30, length_penalty=0.8, temperature=0.3, seed=9)
+    stop = texts[0][3]
+    assert generate(lm, prompts, beams=3, max_new_tokens=30, length_penalty=0.8, stop=stop)[0] == first_stop(
+        texts[0], [stop])
+    assert generate(lm, "a", beams=3, max_new_tokens=0) == ""
+
+
+@pytest.mark.parametrize("values", [dict(top_k=5), dict(top_p=0.9), dict(min_p=0.1), dict(repetition_penalty=1.2)],
+                         ids=str)
+def test_what_draws_is_refused_beside_beams(lm, values):
+    with pytest.raises(UserError, match=f"{next(iter(values))}=.* has no meaning with beams=2"):
+        generate(lm, "a", beams=2, **values)
+
+
+def test_an_encoder_is_sent_to_its_pipelines(lm):
+    encoder = models.build("transformer", vocab_size=257, context=24, width=16, layers=1, heads=2, attends="full")
+    with pytest.raises(UserError, match=r'an encoder makes no text; use lmlab.pipeline\("fill-mask"'):
+        generate(dataclasses.replace(lm, model=encoder), "a")
 
 
 def test_the_face_stays_a_function():

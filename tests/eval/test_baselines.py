@@ -54,7 +54,35 @@ def test_unigram_by_hand():
     n_bytes = sum(len(d.encode()) for d in HELD_OUT)
     arrays = np.array(train, np.uint16), np.array(held_out, np.uint16)
     assert baselines.unigram_bits_per_byte(*arrays, 257, n_bytes) == pytest.approx(sum(bits) / n_bytes)
-    assert baselines.unigram_loss(*arrays, 257) == pytest.approx(sum(bits) / len(bits) * math.log(2))
+    counted = [np.bincount(tokens[1:], minlength=257) for tokens in arrays]
+    scores = baselines.unigram(*counted)
+    assert scores["unigram_loss"] == pytest.approx(sum(bits) / len(bits) * math.log(2))
+    common = counts.most_common(1)[0][0]
+    assert scores["unigram_accuracy"] == pytest.approx(held_out[1:].count(common) / (len(held_out) - 1))
+
+
+def test_targets_are_counted_by_their_weights():
+    batches = [{"targets": np.array([[1, 2, 2]]), "weights": np.array([[1, 1, 0]])},
+               {"targets": np.array([[0, 2, 3]]), "weights": np.array([[0, 1, .5]])}]
+    assert baselines.target_counts(batches, 5).tolist() == [0, 1, 2, .5, 0]
+
+
+def pairs(rows):
+    """A batch of [cls] A [eod] B [eod] rows, 99 being cls and eod alike, and a row of padding."""
+    batch = {name: np.zeros((len(rows) + 1, 12), int) for name in ("original", "types", "segments")}
+    for b, (first, second, _) in enumerate(rows):
+        ids = [99, *first, 99, *second, 99]
+        batch["original"][b, :len(ids)] = ids
+        batch["types"][b, len(first) + 2:len(ids)] = 1
+        batch["segments"][b, :len(ids)] = 1
+    return [batch | {"pair": np.array([*(label for *_, label in rows), 0])}]
+
+
+def test_pairs_are_told_by_the_tokens_they_share():
+    train = pairs([([1, 2, 3], [3, 4, 2], 0), ([1, 2], [2, 1, 7], 0), ([1, 2, 3], [4, 5, 6], 1), ([8, 9, 7], [7, 6, 5], 1)])
+    assert baselines.overlap_accuracy(train, train, 99) == 1  # two thirds and all; none and a third
+    held = pairs([([1, 2], [1, 2], 0), ([1, 2], [3, 4], 1), ([1, 2], [3, 4], 0), ([5, 5, 6], [6, 5], 1)])
+    assert baselines.overlap_accuracy(train, held, 99) == .5
 
 
 def test_counts_in_pieces():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lmlab import models, objectives
-from lmlab.data import loader, store, windows
+from lmlab.data import loader, store
 from lmlab.data.corpus import Corpus
+from lmlab.data.features import causal
 from lmlab.data.tokenizers.plain import Bytes
 from lmlab.eval import perplexity
 from lmlab.models import transformer
@@ -34,7 +35,7 @@ def model_and_params(lively):
 
 def scored(split, model_and_params, batch, style):
     model, params = model_and_params
-    batches = loader.eval_batches(split, windows.plan(split, LENGTH, style), batch=batch, length=LENGTH)
+    batches = loader.eval_batches(causal.features(split, Bytes(), length=LENGTH, windows=style), batch=batch)
     objective = objectives.build("causal", vocab_size=257)
     return perplexity.evaluator(model, objective, batches, split.meta)(params)
 

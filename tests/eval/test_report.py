@@ -10,7 +10,8 @@ import pytest
 from commands import WORDS, tiny
 
 from lmlab import run
-from lmlab.data import loader, store, windows
+from lmlab.data import loader, store
+from lmlab.data.features import causal
 from lmlab.eval import report
 from lmlab.utils.logs import read_metrics
 
@@ -45,7 +46,8 @@ def test_summary_counts_as_by_hand(summary):
     config = run.load_config(tiny() / "run")
     data = run.prepare(config, run.load_tokenizer(tiny() / "run"))
     split = store.open_split(data.folder, "train")
-    batches = loader.train_batches(split, windows.plan(split, 32, "stream"), batch=8, length=32, seed=0)
+    rows = causal.features(split, data.tokenizer, length=32, windows="stream")
+    batches = loader.train_batches(rows, batch=8, seed=0)
     assert summary["tokens"] == sum(int(batches[i]["weights"].sum()) for i in range(6))
 
 

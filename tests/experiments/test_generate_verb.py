@@ -29,6 +29,15 @@ def test_settings_arrive():
     assert generate("--prompt=a", "--seed=1") != generate("--prompt=a", "--seed=2")
 
 
+def test_beams():
+    lm = lmlab.load(tiny() / "run")
+    settings = dict(beams=3, length_penalty=0.5)
+    assert generate("--prompt=the", "--beams=3", "--length_penalty=0.5") == "the" + lmlab.generate(
+        lm, "the", max_new_tokens=20, **settings) + "\n"
+    done = quick("generate", f"--run={tiny() / 'run'}", "--beams=2", "--top_k=3")
+    assert done.code == 1 and done.err.startswith("error: top_k=3 has no meaning with beams=2")
+
+
 def test_several_prompts_and_escapes():
     lm = lmlab.load(tiny() / "run")
     prompts = ["a\tb\\n\n", "of"]

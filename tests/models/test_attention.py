@@ -11,6 +11,10 @@ ON_GPU = jax.default_backend() == "gpu"
 HERE = ["xla", "cudnn", "auto"] if ON_GPU else ["xla"]  # "auto" is "xla" without a GPU: tested last
 
 
+SEGMENTS = np.array([[1, 1, 2, 2, 2, 0], [1, 2, 3, 3, 0, 0]])
+PREFIX = np.array([[1, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]]) > 0
+
+
 def arrays(B=2, T=5, S=7, H=4, G=2, K=8, seed=0):
     rng = np.random.default_rng(seed)
     q, k, v = (rng.standard_normal(s).astype(np.float32) for s in ((B, T, H, K), (B, S, G, K), (B, S, G, K)))
@@ -19,8 +23,9 @@ def arrays(B=2, T=5, S=7, H=4, G=2, K=8, seed=0):
     return q, k, v, mask
 
 
-def by_loops(q, k, v, mask):
+def by_loops(q, k, v, mask, bias=None, scale=None, cap=None):
     """The formula, one number at a time, in float64."""
+    scale, capped = scale or q.shape[3] ** -0.5, lambda x: cap * np.tanh(x / cap) if cap else x
     B, T, H, K = q.shape
     out = np.zeros(q.shape)
     for b in range(B):
@@ -28,7 +33,8 @@ def by_loops(q, k, v, mask):
             for h in range(H):
                 g = h // (H // k.shape[2])
                 seen = [s for s in range(k.shape[1]) if mask is None or mask[b, 0, t, s]]
-                scores = [sum(float(q[b, t, h, i]) * float(k[b, s, g, i]) for i in range(K)) / K ** 0.5 for s in seen]
+                scores = [capped(sum(float(q[b, t, h, i]) * float(k[b, s, g, i]) for i in range(K)) * scale)
+                          + (0 if bias is None else float(bias[0, h, t, s])) for s in seen]
                 e = np.exp(np.array(scores) - max(scores))
                 out[b, t, h] = sum(w * np.float64(v[b, s, g]) for w, s in zip(e / e.sum(), seen))
     return out
@@ -40,6 +46,13 @@ def test_attend_is_the_formula(G, masked):
     q, k, v, mask = arrays(G=G)
     got = attention.attend(q, k, v, mask if masked else None, backend="xla")
     np.testing.assert_allclose(got, by_loops(q, k, v, mask if masked else None), atol=2e-6)
+
+
+def test_scale_softcap_and_bias_are_in_the_formula():
+    q, k, v, mask = arrays()
+    bias = np.random.default_rng(1).standard_normal((1, 4, 5, 7)).astype(np.float32)
+    got = attention.attend(q, k, v, mask, bias, scale=0.7, softcap=1.5, backend="xla")
+    np.testing.assert_allclose(got, by_loops(q, k, v, mask, bias, 0.7, 1.5), atol=2e-6)
 
 
 @pytest.mark.parametrize("backend", HERE)
@@ -82,7 +95,7 @@ def test_what_the_mask_hides_has_no_influence_at_all(backend, assert_same):
     """Two documents in a row: the first's keys and values may be anything, infinitely large numbers apart."""
     q, k, v, _ = arrays(T=16, S=16)
     segments = np.repeat([[1] * 9 + [2] * 7], 2, 0)
-    mask = attention.causal_mask(jnp.asarray(segments))
+    mask = attention.segment_mask(jnp.asarray(segments))
     k2, v2 = k.copy(), v.copy()
     k2[:, :9], v2[:, :9] = 100 * k[:, :9] + 3, -1000.0
     dtype = jnp.bfloat16 if backend == "cudnn" else jnp.float32
@@ -95,13 +108,59 @@ def test_auto_chooses_by_device_and_type(assert_same):
     assert_same(attention.attend(q, k, v, mask), attention.attend(q, k, v, mask, backend="xla"))
 
 
-def test_causal_mask_by_loops():
-    segments = np.array([[1, 1, 2, 2, 2, 0], [1, 2, 3, 3, 0, 0]])
-    mask = np.asarray(attention.causal_mask(jnp.asarray(segments)))
+@pytest.mark.parametrize("attends", ["causal", "full", "prefix"])
+def test_segment_mask_by_loops(attends):
+    mask = np.asarray(attention.segment_mask(jnp.asarray(SEGMENTS), attends, PREFIX if attends == "prefix" else None))
     for b in range(2):
         for t in range(6):
             for s in range(6):
-                assert mask[b, 0, t, s] == (s <= t and segments[b, t] == segments[b, s])
+                seen = attends == "full" or s <= t or attends == "prefix" and PREFIX[b, s]
+                assert mask[b, 0, t, s] == (seen and SEGMENTS[b, t] == SEGMENTS[b, s])
+
+
+@pytest.mark.parametrize("window", [1, 3, 0])
+def test_windows_by_loops(window):
+    """The window counts the token itself, and looks forward as far as back (a causal mask forbids that half)."""
+    q, k = np.array([[0, 3, 9]]), np.arange(12)[None]
+    mask = np.asarray(attention.within(jnp.int32(window), jnp.asarray(q), jnp.asarray(k)))[0, 0]
+    for t, here in enumerate(q[0]):
+        seen = range(12) if not window else range(max(0, here - window + 1), min(12, here + window))
+        assert np.flatnonzero(mask[t]).tolist() == list(seen)
+
+
+def bucket_by_reading(away, buckets, distance, both_ways):
+    """Raffel et al. 2020, section 2.1, in whole numbers: a bucket for each of the nearest offsets, then buckets whose
+    borders grow geometrically up to `distance`, beyond which all share the last."""
+    if both_ways:
+        return bucket_by_reading(-abs(away), buckets // 2, distance, False) + buckets // 2 * (away > 0)
+    back, exact = max(0, -away), buckets // 2
+    if back < exact:
+        return back
+    # Border i stands at exact (distance / exact)^(i / wide): powers compare without rounding.
+    wide = buckets - exact
+    passed = sum(back ** wide * exact ** i >= distance ** i * exact ** wide for i in range(1, 2 * wide))
+    return min(buckets - 1, exact + passed)
+
+
+@pytest.mark.parametrize("both_ways", [True, False])
+@pytest.mark.parametrize("buckets,distance", [(32, 128), (8, 6), (16, 100), (6, 1000)])
+def test_relative_buckets_are_those_of_the_paper(buckets, distance, both_ways):
+    q, k = np.array([[0, 40, 399]]), np.arange(400)[None]
+    got = attention.relative_buckets(jnp.asarray(q), jnp.asarray(k), buckets, distance, both_ways)
+    expected = [[bucket_by_reading(int(s - t), buckets, distance, both_ways) for s in k[0]] for t in q[0]]
+    np.testing.assert_array_equal(got[0], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("both_ways", [True, False])
+@pytest.mark.parametrize("buckets,distance", [(32, 128), (16, 100), (6, 1000)])
+def test_relative_buckets_are_those_of_transformers_t5(buckets, distance, both_ways):
+    torch = pytest.importorskip("torch")
+    t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
+    away = np.arange(-2000, 2001)
+    theirs = t5.T5Attention._relative_position_bucket(torch.tensor(away), both_ways, buckets, distance)
+    ours = attention.relative_buckets(jnp.array([[0]]), jnp.asarray(away)[None], buckets, distance, both_ways)
+    np.testing.assert_array_equal(ours[0, 0], theirs.numpy())
 
 
 def test_errors_name_what_is_wrong():

@@ -19,13 +19,15 @@ def test_rotary_is_multiplication_by_a_complex_number():
     z = x[..., :4].astype(np.float64) + 1j * x[..., 4:]
     for i in range(4):
         z[..., i] *= np.exp(1j * positions * 500.0 ** (-2 * i / 8))[..., None]
-    got = layers.rotary(jnp.asarray(x), jnp.asarray(positions), 500.0)
+    got = layers.rotary(jnp.asarray(x), jnp.asarray(positions), 500.0 ** (-np.arange(0, 8, 2, dtype=np.float32) / 8))
     np.testing.assert_allclose(got, np.concatenate([z.real, z.imag], -1), atol=3e-5)
 
 
 def test_rotary_scores_depend_on_the_distance_only():
     q, k = np.random.default_rng(2).standard_normal((2, 1, 1, 1, 8)).astype(np.float32)
-    at = lambda i, j: float((layers.rotary(q, jnp.array([[i]])) * layers.rotary(k, jnp.array([[j]]))).sum())
+    frequency_K = np.float32([1, 0.1, 0.01, 0.001])
+    turn = lambda x, i: layers.rotary(x, jnp.array([[i]]), frequency_K)
+    at = lambda i, j: float((turn(q, i) * turn(k, j)).sum())
     assert at(9, 4) == pytest.approx(at(5, 0), abs=1e-5) != pytest.approx(at(4, 9), abs=1e-2)
 
 
@@ -40,7 +42,8 @@ def test_rotary_is_that_of_transformers_llama():
     heads_first = torch.tensor(x).transpose(1, 2)
     cos, sin = llama.LlamaRotaryEmbedding(config)(heads_first, positions)
     theirs, _ = llama.apply_rotary_pos_emb(heads_first, heads_first, cos, sin)
-    np.testing.assert_allclose(layers.rotary(x, positions.numpy()), theirs.transpose(1, 2).numpy(), atol=1e-5)
+    ours = layers.rotary(x, positions.numpy(), 10_000.0 ** (-np.arange(0, 8, 2, dtype=np.float32) / 8))
+    np.testing.assert_allclose(ours, theirs.transpose(1, 2).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [6, 7])
@@ -51,6 +54,20 @@ def test_sinusoids_by_loops(width):
             angle = position / 10000 ** (2 * (column // 2) / width)
             expected = math.cos(angle) if column % 2 else math.sin(angle)
             assert table[position, column] == pytest.approx(expected, abs=1e-6)
+    sines = (width + 1) // 2  # split: all of them first
+    np.testing.assert_array_equal(layers.sinusoids(20, width, split=True),
+                                  np.concatenate([table[:, 0::2], table[:, 1::2]], 1))
+    assert table[:, 0::2].shape[1] == sines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [6, 7])
+def test_split_sinusoids_are_those_of_transformers_marian(width):
+    pytest.importorskip("torch")
+    marian = pytest.importorskip("transformers.models.marian.modeling_marian")
+    theirs = marian.MarianSinusoidalPositionalEmbedding(20, width)
+    table = theirs.create_weight() if hasattr(theirs, "create_weight") else theirs._init_weight()
+    np.testing.assert_allclose(layers.sinusoids(20, width, split=True), table.detach().numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind,bias", [("layer", True), ("layer", False), ("rms", False)])
@@ -82,6 +99,7 @@ def test_projection_contracts_the_axes_named():
 BY_HAND = {
     "gelu": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3))),
     "gelu_exact": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0),
     "relu2": lambda x: np.maximum(x, 0) ** 2,
     "swiglu": lambda x: x / (1 + np.exp(-x)),

@@ -1,76 +1,74 @@
-"""The Transformer against itself the long way round: layers one by one, documents alone, tokens all at once."""
+"""The Transformer of every kind against itself the long way round: layers one by one, documents alone, tokens all at
+once."""
 
 import dataclasses
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import kinds
 import numpy as np
 import pytest
+from kinds import KINDS
 
 from lmlab import models
-from lmlab.models import transformer
+from lmlab.models import layers, transformer
 from lmlab.utils import trees
-from lmlab.utils.errors import UserError
 
-SMALL = dict(vocab_size=37, context=16, width=16, layers=2, heads=4)
-SPECS = {
-    "gpt2": dict(),
-    "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
-    "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm=True, bias=False),
-    "sinusoidal": dict(positions="sinusoidal", activation="gelu_exact", logit_softcap=5.0),
-    "wide_heads": dict(positions="none", head_dim=6, kv_heads=1, activation="geglu", norm="rms", ff=20),
-}
-
-
-def initial(model):
-    """Its boxed parameters, compiled in one piece."""
-    return jax.jit(lambda key: transformer.init(model, key))(jax.random.key(0))
+DECODE = [name for name in KINDS if KINDS[name].get("attends") != "full"]
 
 
 @pytest.fixture(scope="module")
 def build(lively):
-    """(model, params) of a spec, every parameter away from its initial value."""
+    """(model, params) of a kind, every parameter away from its initial value."""
     def make(name, **more):
-        model = models.build("transformer", **{**SMALL, **SPECS[name], **more})
-        return model, lively(nn.meta.unbox(initial(model)))
+        model, params = kinds.build(name, **more)
+        return model, lively(params)
     return make
 
 
-@jax.jit
-def rows_keys(n):
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), n)
+def keys(n):
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), jnp.arange(n))
 
 
-def score(model, params, batch, keys_B=None):
-    """A number that every logit enters with a weight of its own."""
-    logits = model.apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"], keys_B)
-    return (logits * jnp.sin(jnp.arange(logits.size).reshape(logits.shape))).sum() / logits.size ** 0.5
+def score(model, params, batch, keys_B):
+    """The mean of -log p(target), padding included: every logit enters."""
+    logits = model.apply({"params": params}, **kinds.inputs(batch), keys_B=keys_B)
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), batch["targets"][..., None], -1).mean()
+
+
+def restack(tree):
+    """Parameters (or gradients) of layers one by one, stacked again."""
+    tree = dict(tree)
+    for name in ("encoder", "trunk"):
+        if name in tree:
+            stack = dict(tree[name])
+            blocks = [stack.pop(f"block_{i}") for i in range(sum(key.startswith("block_") for key in stack))]
+            tree[name] = stack | {"blocks": jax.tree.map(lambda *x: jnp.stack(x), *blocks)}
+    return tree
 
 
 @pytest.fixture(scope="module")
-def one_by_one(build, packed):
-    """(model, params, batch, keys, value and gradients) of layers run by a Python loop: two of gpt2, with dropout; or
-    three."""
-    batch = packed(3, 16, 37)[0]
-    keys_B = rows_keys(jnp.arange(3))
+def one_by_one(build):
+    """(model, params, batch, keys, (value, gradients)) of a kind with dropout, its layers run by a Python loop."""
     made = {}
 
     def make(name):
         if name not in made:
-            model, params = build(name, **(dict(dropout=0.2) if name == "gpt2" else dict(layers=3)))
+            model, params = build(name, dropout=0.2)
+            batch, keys_B = kinds.batch_of(model.spec)[0], keys(4)
             loop, flat = transformer.unstack(model, params)
             value, grads = jax.jit(jax.value_and_grad(lambda p: score(loop, p, batch, keys_B)))(flat)
-            blocks = [grads.pop(f"block_{i}") for i in range(model.spec.layers)]
-            made[name] = model, params, batch, keys_B, (value, {**grads, "blocks": jax.tree.map(
-                lambda *x: jnp.stack(x), *blocks)})
+            made[name] = model, params, batch, keys_B, (value, restack(grads))
         return made[name]
     return make
 
 
 @pytest.mark.parametrize("name,more", [
-    ("gpt2", dict(unroll=1)), ("llama", dict(unroll=2)), ("llama", dict(remat="dots", unroll=1)),
-    ("llama", dict(remat="full", unroll=3)),
+    ("gemma", dict(unroll=1)), ("gemma", dict(remat="full", unroll=3)),
+    ("mixtral", dict(remat="dots", unroll=1)), ("bert", dict(unroll=1)), ("bert", dict(remat="full", unroll=2)),
+    ("prefix_relative", dict(remat="dots", unroll=1)), ("t5", dict(unroll=1)), ("t5", dict(remat="full", unroll=2)),
+    ("bart", dict(unroll=1)), ("modern_pair", dict(remat="dots", unroll=3)),
 ], ids=str)
 def test_scan_any_unroll_and_remat_equal_the_plain_loop(name, more, one_by_one, assert_close):
     model, params, batch, keys_B, (value, grads) = one_by_one(name)
@@ -80,77 +78,110 @@ def test_scan_any_unroll_and_remat_equal_the_plain_loop(name, more, one_by_one, 
     assert_close(got[1], grads, 1e-6)
 
 
-@pytest.mark.parametrize("backend", ["xla", "cudnn"])
-@pytest.mark.parametrize("name", SPECS)
-def test_packed_documents_equal_the_same_documents_alone(name, backend, build, packed, assert_close):
-    if backend == "cudnn" and jax.default_backend() != "gpu":
-        pytest.skip("cudnn needs a GPU")
-    more = dict(dtype=jnp.bfloat16) if backend == "cudnn" else {}
-    model, params = build(name, attention=backend, **more)
-    batch, documents = packed(4, 16, 37, padding=1, seed=4)
-    apply = jax.jit(lambda *x: model.apply({"params": params}, *x))
-    together = np.asarray(apply(batch["tokens"], batch["segments"], batch["positions"]))
-    assert np.isfinite(together).all() and max(map(len, documents)) > 1
-    for row, row_documents in enumerate(documents):
-        at = 0
-        for document in row_documents:
-            n = len(document) - 1
-            alone = apply(document[None, :-1])[0]
-            assert_close(together[row, at:at + n], alone, 2e-2 if backend == "cudnn" else 1e-5)
-            at += n
+def alone(documents, size):
+    """([(row, start)], batch) of the documents of `size` tokens, each in a row of its own."""
+    chosen = [(row, start, made) for row, start, made in documents if len(made["tokens"]) == size]
+    return [where[:2] for where in chosen], jax.tree.map(lambda *x: np.stack(x), *(made for _, _, made in chosen))
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_decoding_with_a_cache_equals_the_full_forward(name, build, assert_close):
-    """Two texts of 9 and 6 tokens, padded on the left; the first 5 slots at once, then one by one."""
+@pytest.mark.parametrize("name", KINDS)
+def test_packed_documents_equal_the_same_documents_alone(name, build, assert_close):
     model, params = build(name)
-    tokens = np.random.default_rng(5).integers(0, 37, (2, 9))
+    batch, documents = kinds.batch_of(model.spec, seed=4)
+    apply = jax.jit(lambda batch: model.apply({"params": params}, **kinds.inputs(batch)))
+    together = np.asarray(apply(batch))
+    assert np.isfinite(together).all()
+    for size in (4, 6):
+        places, single = alone(documents, size)
+        got = np.stack([together[row, start:start + size] for row, start in places])
+        assert_close(got, apply(single), 1e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="cudnn needs a GPU")
+@pytest.mark.parametrize("name", [name for name in KINDS if not KINDS[name].get("score_softcap")])
+def test_so_they_do_by_cudnn(name, build, assert_close):
+    model, params = build(name, attention="cudnn", dtype=jnp.bfloat16, head_dim=8)
+    batch, documents = kinds.batch_of(model.spec, seed=4)
+    apply = jax.jit(lambda batch: model.apply({"params": params}, **kinds.inputs(batch)))
+    together = np.asarray(apply(batch))
+    for row, start, made in documents:
+        size = len(made["tokens"])
+        assert_close(together[row, start:start + size], apply(jax.tree.map(lambda x: x[None], made))[0], 3e-2)
+
+
+@pytest.mark.parametrize("name", DECODE)
+def test_decoding_with_a_cache_equals_the_full_forward(name, build, assert_close):
+    """Two texts of 9 and 6 tokens, padded on the left, and their sources of 7 and 4; the first 5 slots at once, then
+    one by one."""
+    model, params = build(name)
+    rng = np.random.default_rng(5)
+    tokens, source = rng.integers(0, 37, (2, 9)), rng.integers(0, 37, (2, 7))
     positions = np.array([np.arange(9), np.arange(9) - 3])
-    full = jax.jit(lambda t: model.apply({"params": params}, t))
-    expected = np.stack([np.asarray(full(tokens))[0],
-                         np.asarray(full(np.roll(tokens, -3, 1)))[1]])  # causal: what follows a token is of no matter
+    prefix = (positions >= 0) & (positions < [[4], [2]]) if model.spec.attends == "prefix" else None
+    # What follows a token is of no matter: in the full forward the second text begins at once, and the rest is nonsense.
+    shifted = lambda x, by: None if x is None else np.stack([x[0], np.roll(x[1], -by)])
+    encoder = {"tokens": source, "segments": np.array([[1] * 7, [0] * 3 + [1] * 4]),
+               "positions": np.array([range(7), [0, 0, 0, 0, 1, 2, 3]])}
+    more = {} if prefix is None else dict(prefix_BT=shifted(prefix, 3))
+    if model.spec.encoder_layers:
+        more["encoder"] = {key: shifted(x, 3) for key, x in encoder.items()}
+    expected = np.asarray(jax.jit(lambda t: model.apply({"params": params}, t, **more))(shifted(tokens, 3)))
+
     flat_model, flat = transformer.unstack(model, params)
-    decode = jax.jit(lambda t, p, c: flat_model.apply({"params": flat}, t, jnp.maximum(p, -1), c, method="decode"))
+    run = lambda *args, **kw: flat_model.apply({"params": flat}, *args, **kw)
     cache = transformer.init_cache(model.spec, 2, 12)
+    if model.spec.encoder_layers:
+        cache = jax.jit(lambda c: run(encoder, c, method="begin"))(cache)
+    decode = jax.jit(lambda t, p, c, prefix: run(t, p, c, method="decode", prefix_BT=prefix))
     for start, stop in [(0, 5), (5, 6), (6, 7), (7, 8), (8, 9)]:
-        logits, cache = decode(tokens[:, start:stop], positions[:, start:stop], cache)
+        logits, cache = decode(tokens[:, start:stop], np.maximum(positions[:, start:stop], -1), cache,
+                               None if prefix is None or start else prefix[:, :5])
         assert_close(logits[0], expected[0, start:stop], 1e-5)
         new = [slot for slot in range(start, stop) if slot >= 3]
         assert_close(logits[1, [slot - start for slot in new]], expected[1, [slot - 3 for slot in new]], 1e-5)
-    assert cache["index"] == 9 and cache["valid"].sum() == 15
+    assert cache["index"] == 9 and (cache["positions"] >= 0).sum() == 15
+    assert "memory_BSD" not in cache  # its keys and values stand in for it
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_no_token_sees_a_later_one(name, build):
+def influence(name, build, slot):
+    """The slots (T,) whose logits change with the token in `slot`, in a row of one document."""
     model, params = build(name)
-    tokens = np.random.default_rng(6).integers(0, 37, (1, 16))
-    changed = tokens.copy()
-    changed[0, 7] = (changed[0, 7] + 1) % 37
-    run = jax.jit(lambda t: model.apply({"params": params}, t))
-    a, b = run(tokens), run(changed)
-    np.testing.assert_array_equal(a[:, :7], b[:, :7])
-    assert (np.abs(a - b)[:, 7:].max(-1) > 0).all()
+    batch, _ = kinds.batch_of(model.spec, ((4, 6, 4),) * 2, seed=6)
+    batch = jax.tree.map(lambda x: np.stack([x[0], x[0]]), batch)
+    batch["tokens"][1, slot] = (batch["tokens"][1, slot] + 1) % 37
+    logits = np.asarray(jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b)))(batch))
+    return np.flatnonzero((logits[0] != logits[1]).any(-1)).tolist(), batch
+
+
+@pytest.mark.parametrize("name,slot,seen", [
+    ("gpt2", 6, [6, 7, 8, 9]), ("llama", 4, [4, 5, 6, 7, 8, 9]), ("t5", 8, [8, 9]), ("bert", 8, [4, 5, 6, 7, 8, 9]),
+    ("prefix", 5, [4, 5, 6, 7, 8, 9]), ("prefix", 7, [7, 8, 9])])  # the second document; its first two are prefix
+def test_who_sees_a_token(name, slot, seen, build):
+    assert influence(name, build, slot)[0] == seen
 
 
 def test_intermediates_hold_attention_and_residual_stream(build):
-    model, params = build("llama")
-    tokens = np.arange(14).reshape(2, 7)
-    logits, state = model.apply({"params": params}, tokens, mutable=["intermediates"])
-    found = {k[-1]: v[0] for k, v in _flat(state["intermediates"]["blocks"])}
-    weights, stream = found["attention_BHTS"], found["residual_BTD"]
-    assert weights.shape == (2, 2, 4, 7, 7) and stream.shape == (2, 2, 7, 16)
-    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    assert not np.triu(weights, 1).any()
-    final = model.apply({"params": params}, stream[-1], method=lambda m, x: m.logits(m.norm_final(x)))
-    np.testing.assert_allclose(final, logits, atol=1e-5)
+    model, params = build("modern_pair")
+    batch, _ = kinds.batch_of(model.spec)
+    logits, state = model.apply({"params": params}, **kinds.inputs(batch), mutable=["intermediates"])
+    found = trees.by_path(state["intermediates"])
+    of = lambda stack, *path: found["/".join([stack, "blocks", *path, "0"])]
+    assert of("encoder", "residual_BTD").shape == (3, 4, 16, 16)
+    stream = of("trunk", "residual_BTD")
+    for weights in (of("trunk", "attention", "attention_BHTS"), of("trunk", "cross", "attention_BHTS")):
+        assert weights.shape == (2, 4, 4, 16, 16)
+        np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    real = batch["segments"] > 0
+    assert not np.triu(of("trunk", "attention", "attention_BHTS"), 1).any()
+    other = batch["segments"][:, :, None] != batch["encoder_segments"][:, None]
+    assert not of("trunk", "cross", "attention_BHTS")[np.broadcast_to((other & real[..., None])[:, None],
+                                                                      (2, 4, 4, 16, 16))].any()
+    norm = layers.Norm("rms", False)
+    final = norm.apply({"params": params["trunk"]["norm_final"]}, stream[-1])
+    np.testing.assert_allclose(model.apply({"params": params}, final, method="logits"), logits, atol=1e-5)
 
 
-def _flat(tree, path=()):
-    for key, value in tree.items():
-        yield from _flat(value, (*path, key)) if isinstance(value, dict) else [((*path, key), value)]
-
-
-def test_softcap_bounds_the_logits_as_the_formula_says(build, lively):
+def test_softcap_bounds_the_logits_as_the_formula_says(build):
     model, params = build("gpt2", logit_softcap=2.0)
     tokens = np.arange(8)[None]
     plain = transformer.Model(dataclasses.replace(model.spec, logit_softcap=0.0)).apply({"params": params}, tokens)
@@ -159,59 +190,57 @@ def test_softcap_bounds_the_logits_as_the_formula_says(build, lively):
     np.testing.assert_allclose(capped, 2 * np.tanh(np.asarray(plain) / 2), atol=1e-5)
 
 
-def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float32(build):
-    model, params = build("llama")
-    tokens = np.arange(16)[None]
+def test_the_way_out_by_hand(build):
+    """BERT's: a layer and a norm, the embedding, a bias; and its pooler."""
+    model, params = build("bert")
+    x = np.random.default_rng(1).standard_normal((2, 3, 16))
+    p = jax.tree.map(np.float64, params)
+    h = x @ p["head_transform"]["kernel"] + p["head_transform"]["bias"]
+    h = np.asarray(jax.nn.gelu(h, approximate=False))
+    h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-5)
+    expected = (h * p["head_norm"]["scale"] + p["head_norm"]["bias"]) @ p["token_embedding"].T + p["head_bias"]
+    np.testing.assert_allclose(model.apply({"params": params}, jnp.float32(x), method="logits"), expected, atol=1e-4)
+    pooled, pair = model.apply({"params": params}, jnp.float32(x), method="pooled")
+    by_hand = np.tanh(x[:, 0] @ p["pooler"]["kernel"] + p["pooler"]["bias"])
+    np.testing.assert_allclose(pooled, by_hand, atol=1e-5)
+    np.testing.assert_allclose(pair, by_hand @ p["pair_head"]["kernel"] + p["pair_head"]["bias"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gemma", "t5", "bert"])
+def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float32(name, build):
+    model, params = build(name)
+    batch = kinds.inputs(kinds.batch_of(model.spec, kinds.ROWS[:1])[0])
     half = transformer.Model(dataclasses.replace(model.spec, dtype=jnp.bfloat16))
-    assert {x.dtype for x in jax.tree.leaves(initial(half))} == {np.dtype("float32")}
-    a, b = (jax.jit(lambda m=m: m.apply({"params": params}, tokens))() for m in (model, half))
+    assert {x.dtype for x in jax.tree.leaves(kinds.initial(name, dtype=jnp.bfloat16)[1])} == {np.dtype("float32")}
+    a, b = (jax.jit(lambda m=m: m.apply({"params": params}, **batch))() for m in (model, half))
     assert b.dtype == jnp.float32
     assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
 
 
-def test_initial_values_are_those_of_gpt2_and_every_axis_is_named():
-    model = models.build("transformer", vocab_size=500, context=64, width=64, layers=8, heads=4, unroll=1)
-    boxed = initial(model)
-    for leaf in jax.tree.leaves(boxed, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata)):
+@pytest.mark.parametrize("name", ["gemma", "mixtral", "bert", "t5", "bart"])
+def test_every_axis_of_every_parameter_is_named(name):
+    for leaf in jax.tree.leaves(kinds.initial(name)[1], is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata)):
         assert len(leaf.names) == leaf.value.ndim and None not in leaf.names
-    params = nn.meta.unbox(boxed)
-    deviation = lambda *path: np.std(params["blocks"][path[0]][path[1]]["kernel"])
+
+
+def test_initial_values_are_those_of_gpt2():
+    model = models.build("transformer", vocab_size=500, context=64, width=64, layers=8, heads=4, unroll=1)
+    params = nn.meta.unbox(jax.jit(lambda key: transformer.init(model, key))(jax.random.key(0)))
+    blocks = params["trunk"]["blocks"]
+    deviation = lambda *path: np.std(blocks[path[0]][path[1]]["kernel"])
     assert np.std(params["token_embedding"]) == pytest.approx(0.02, rel=0.03)
     assert deviation("attention", "qkv") == pytest.approx(0.02, rel=0.03)
     for out in (("attention", "out"), ("ff", "wo")):
         assert deviation(*out) == pytest.approx(0.02 / 4, rel=0.03)  # 1 / sqrt(2 * 8 layers)
-    kernels = params["blocks"]["ff"]["wi"]["kernel"]
+    kernels = blocks["ff"]["wi"]["kernel"]
     assert not np.array_equal(kernels[0], kernels[1])  # each layer draws its own
     expected = 500 * 64 + 64 * 64 + 8 * (12 * 64 * 64 + 13 * 64) + 2 * 64  # GPT-2's own count
     assert trees.count(params) == expected
 
 
 def test_zero_init_starts_as_no_layers_at_all():
-    kwargs = {**SMALL, **SPECS["quickstart"], "zero_init": True}
-    model = models.build("transformer", **kwargs)
-    params = nn.meta.unbox(initial(model))
+    model, params = kinds.build("quickstart", zero_init=True)
     tokens = np.arange(8)[None]
-    direct = model.apply({"params": params}, params["token_embedding"][tokens],
-                         method=lambda m, x: m.logits(m.norm_final(x)))
+    final = layers.Norm("rms").apply({"params": params["trunk"]["norm_final"]}, params["token_embedding"][tokens])
+    direct = model.apply({"params": params}, final, method="logits")
     np.testing.assert_array_equal(model.apply({"params": params}, tokens), direct)
-
-
-@pytest.mark.parametrize("wrong,message", [
-    (dict(heads=3), r"config.model.heads=3 does not divide config.model.width=16; try 1, 2, 4, 8, 16"),
-    (dict(kv_heads=3), r"config.model.kv_heads=3 does not divide config.model.heads=4; try 1, 2, 4"),
-    (dict(positions="rotery"), r"config.model.positions='rotery' is unknown; did you mean 'rotary'\?"),
-    (dict(positions="rotary", head_dim=5), "even head size, not 5"),
-    (dict(layers=0), "config.model.layers=0 must be at least 1"),
-    (dict(dropout=1.0), "config.model.dropout=1.0 must be at least 0 and below 1"),
-    (dict(remat="all"), "config.model.remat='all' is unknown"),
-])
-def test_impossible_specs_are_refused_by_name(wrong, message):
-    with pytest.raises(UserError, match=message):
-        transformer.Spec(**{**SMALL, **wrong})
-
-
-def test_models_are_found_by_name():
-    with pytest.raises(UserError, match="did you mean 'transformer'"):
-        models.build("transfomer", **SMALL)
-    with pytest.raises(UserError, match="'layers' is no model"):
-        models.find("layers")

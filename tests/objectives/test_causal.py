@@ -57,3 +57,17 @@ def test_objectives_are_found_by_name():
         objectives.build("casual")
     with pytest.raises(UserError, match="'losses' is no objective"):
         objectives.find("losses")
+
+
+def test_what_a_mixture_of_experts_adds_is_a_term_of_its_own(packed, lively):
+    model = models.build("transformer", vocab_size=29, context=12, width=8, layers=2, heads=2, experts=3)
+    params = lively(nn.meta.unbox(transformer.init(model, jax.random.key(0))))
+    batch = packed(4, 12, 29, padding=1)[0]
+    terms, _ = objectives.build("causal", vocab_size=29)(model.apply, params, batch)
+    _, sown = model.apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"],
+                          mutable=["losses"])
+    by_row = sown["losses"]["trunk"]["blocks"]["experts"]["balance"][0]
+    assert by_row.shape == (2, 4) and terms.keys() == {"loss", "balance"}
+    tokens_B = batch["weights"].sum(1)
+    assert terms["balance"][0] == pytest.approx((by_row.sum(0) * tokens_B).sum())
+    assert terms["balance"][1] == tokens_B.sum()

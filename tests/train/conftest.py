@@ -22,21 +22,21 @@ def make_model():
         """Two layers with rotary positions, grouped heads, QK-norm and an untied head, unless `more` says otherwise."""
         return models.build("transformer", **{**dict(
             vocab_size=37, context=16, width=16, layers=2, heads=8, kv_heads=4, head_dim=8, ff=24, norm="rms", unroll=1,
-            positions="rotary", qk_norm=True, activation="swiglu", tied=False), **more})
+            positions="rotary", qk_norm="head", activation="swiglu", tied=False), **more})
     return make
 
 
 @pytest.fixture(scope="session")
 def make_strategy(eight):
     """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
-    def make(name, model, optimizer, *, seed=5, accumulation=1):
-        """On as many of the eight devices as the mesh needs."""
+    def make(name, model, optimizer, *, seed=5, accumulation=1, objective="causal", **settings):
+        """On as many of the eight devices as the mesh needs; settings: of the objective."""
         sizes = {"fsdp": 1, "tensor": 1, **MESHES[name]}
         needed = sizes["data"] * sizes["fsdp"] * sizes["tensor"]
         mesh = sharding.make_mesh(**sizes, devices=eight[:needed])
-        objective = objectives.build("causal", vocab_size=model.spec.vocab_size, chunk=8)
+        loss = objectives.build(objective, vocab_size=model.spec.vocab_size, **settings)
         return step.make_strategy("pmap" if name == "pmap" else "jit", model,
-                                  functools.partial(transformer.init, model), objective, *optimizer, mesh, seed=seed,
+                                  functools.partial(transformer.init, model), loss, *optimizer, mesh, seed=seed,
                                   accumulation=accumulation)
     return make
 

@@ -25,12 +25,12 @@ class Batches:
 
 
 def toy(on_step=lambda step: None):
-    """A strategy on plain numbers: w becomes w / 2 + x + step; the loss is x, the batch weighs step + 1."""
+    """A strategy on plain numbers: w becomes w / 2 + x + step; the loss is x, the batch has step + 1 tokens."""
     def step(state, batch):
         i = int(state["step"])
         on_step(i)
         new = {**state, "params": {"w": state["params"]["w"] / 2 + batch["x"] + i}, "step": np.int64(i + 1)}
-        return new, {"loss": np.float64(batch["x"]), "rate": 0.5 ** i, "weight": np.float64(i + 1)}
+        return new, {"loss": np.float64(batch["x"]), "rate": 0.5 ** i, "tokens": np.float64(i + 1)}
 
     init_params = lambda: {"w": np.zeros(3)}
     init = lambda: {"params": init_params(), "opt_state": {"m": np.ones(2)}, "step": np.int64(0), "extra": {}}

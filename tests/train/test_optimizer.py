@@ -19,7 +19,7 @@ PLAIN = dict(schedule="constant", warmup=0, clip=0.0, rate=0.01)
 SPECS = {
     "gpt2": dict(),
     "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
-    "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm=True, bias=False),
+    "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False),
     "two_wide": dict(width=2, heads=1, ff=2)}
 
 
@@ -93,10 +93,10 @@ def test_muon_updates_each_matrix_of_each_layer_as_if_it_were_alone(name):
     end, grads = run(optimizer.build(steps=9, name="muon", **settings, **PLAIN), start, 2)
     alone = optax.contrib.muon(0.01, beta=0.9, weight_decay=0.1)
     one = jax.jit(lambda g, state, w: alone.update(g, state, w))
-    found = [path for path in by_path(start) if path.startswith("blocks/") and path.endswith("kernel")]
+    found = [path for path in by_path(start) if path.startswith("trunk/blocks/") and path.endswith("kernel")]
     assert len(found) == 4
     for path in found:
-        cut = MATRICES[path[len("blocks/"):-len("/kernel")]]
+        cut = MATRICES[path[len("trunk/blocks/"):-len("/kernel")]]
         for layer in (0, 2):
             matrices = lambda tree: cut(np.asarray(by_path(tree)[path])[layer])
             for i, w in enumerate(matrices(start)):
@@ -111,8 +111,9 @@ def test_muon_sends_all_else_to_adamw_at_its_own_rate(assert_close):
     start = random(shapes("quickstart"), 0)
     muon = run(optimizer.build(steps=9, name="muon", adam_rate=0.003, **PLAIN), start, 3)[0]
     adamw = run(optimizer.build(steps=9, name="adamw", **{**PLAIN, "rate": 0.003}), start, 3)[0]
-    rest = {path for path in by_path(start) if not re.match("blocks/.*kernel", path)}
-    assert {"token_embedding", "norm_final/scale", "blocks/attention/q_norm/scale", "blocks/norm_ff/scale"} <= rest
+    rest = {path for path in by_path(start) if not re.match("trunk/blocks/.*kernel", path)}
+    assert {"token_embedding", "trunk/norm_final/scale", "trunk/blocks/attention/q_norm/scale",
+            "trunk/blocks/norm_ff/scale"} <= rest
     assert_close(*({path: by_path(tree)[path] for path in rest} for tree in (muon, adamw)), 1e-7)
 
 
@@ -121,7 +122,7 @@ def test_every_kernel_of_a_layer_is_in_muons_table_and_nothing_else(name):
     is_numbers = lambda x: x is None or isinstance(x, optax.contrib.MuonDimensionNumbers)
     table = jax.tree_util.tree_leaves_with_path(optimizer.muon_dimensions(shapes(name)), is_leaf=is_numbers)
     for (path, numbers), owner in zip(table, by_path(shapes(name)), strict=True):
-        assert (numbers is not None) == (owner.startswith("blocks/") and owner.endswith("kernel")), owner
+        assert (numbers is not None) == (owner.startswith("trunk/blocks/") and owner.endswith("kernel")), owner
 
 
 def test_penalties_are_the_gradients_of_l1_and_l2(assert_close):

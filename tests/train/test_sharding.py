@@ -49,12 +49,12 @@ def targets(make_model, make_strategy):
 
 def test_the_table_lays_out_kernels(targets):
     where = {path: leaf.sharding.spec for path, leaf in targets("mixed", "sgd").items()}
-    kernel = lambda path: where[f"params/blocks/{path}/kernel"]
+    kernel = lambda path: where[f"params/trunk/blocks/{path}/kernel"]
     assert kernel("attention/qkv") == PartitionSpec(None, "fsdp", "tensor", None, None)
     assert kernel("attention/out") == PartitionSpec(None, "tensor", None, "fsdp")
     assert kernel("ff/wi_gated") == PartitionSpec(None, "fsdp", None, "tensor")
     assert kernel("ff/wo") == PartitionSpec(None, "tensor", "fsdp")
-    assert where["params/norm_final/scale"] == PartitionSpec(None)
+    assert where["params/trunk/norm_final/scale"] == PartitionSpec(None)
 
 
 def test_a_ragged_vocabulary_is_on_every_device_of_the_axis(targets):
@@ -66,7 +66,7 @@ def test_a_ragged_vocabulary_is_on_every_device_of_the_axis(targets):
 
 
 def test_any_other_ragged_axis_is_refused_by_name(targets):
-    with pytest.raises(UserError, match="config.mesh.tensor=4 does not divide axis 1 of blocks/attention/qkv/bias"):
+    with pytest.raises(UserError, match="config.mesh.tensor=4 does not divide axis 1 of trunk/blocks/attention/qkv/bias"):
         targets("tensor", "sgd", kv_heads=2)
 
 

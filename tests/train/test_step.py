@@ -1,8 +1,11 @@
 """One step on any mesh, with any accumulation, against the same step on one device, and against autodiff by hand."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import kinds
 import numpy as np
 import optax
 import pytest
@@ -12,62 +15,96 @@ from lmlab.train import sharding, step
 from lmlab.utils.errors import UserError
 
 NAMES = ("data", "fsdp", "tensor", "mixed", "pmap")
+CASES = {  # name: (model, objective)
+    "decoder": (dict(), dict(objective="causal", chunk=8)),
+    "experts": (dict(experts=4, expert_balance=1.0), dict(objective="causal")),
+    "prefix": (dict(attends="prefix", positions="learned"), dict(objective="prefix")),
+    "bert": (dict(attends="full", positions="learned", norm="layer", norm_place="post", activation="gelu_exact",
+                  embedding_norm=True, token_types=2, head="transform", head_bias=True, tied=True, pooler=True),
+             dict(objective="masked", pair_weight=0.7)),
+    "encoder_decoder": (dict(encoder_layers=3, positions="relative", relative_buckets=8, relative_distance=6,
+                             head_bias=True, bias=False),
+                        dict(objective="seq2seq", smoothing=0.1, chunk=8)),
+}
+ROWS = kinds.ROWS * 3 + ((), (4,), (), ())  # of 16 rows four are empty: devices and pieces get unequal numbers of tokens
 
 
 @pytest.fixture(scope="module")
-def batch(packed):
-    """16 rows of 16 tokens, the last five empty: pieces and devices get unequal numbers of tokens, some none."""
-    return packed(16, 16, 37, padding=5)[0]
+def case(make_model, lively):
+    """A function: (name in CASES, dropout) -> (model, objective's settings, batch, params, loss and gradients by
+    hand); parameters are away from their initial values (dropout has none)."""
+    made = {}
+
+    def make(name, rate=0.0):
+        if (name, rate) not in made:
+            more, objective = CASES[name]
+            model = make_model(**more, dropout=rate)
+            batch = kinds.batch_of(model.spec, ROWS)[0]
+            params = lively(jax.jit(lambda key: nn.meta.unbox(transformer.init(model, key)))(jax.random.key(0)), 0.1)
+            made[name, rate] = model, objective, batch, params, by_hand(model, objective, batch, params)
+        return made[name, rate]
+    return make
 
 
-@pytest.fixture(scope="module")
-def params(make_model, lively):
-    """Parameters away from their initial values (dropout has none)."""
-    model = make_model()
-    return lively(jax.jit(lambda key: nn.meta.unbox(transformer.init(model, key)))(jax.random.key(0)), 0.1)
+def by_hand(model, objective, batch, params):
+    """(loss, gradients) on one device, in one piece, from whole logits and log_softmax."""
+    at_step = jax.random.fold_in(jax.random.key(5), 3)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(at_step, jnp.arange(16)) if model.spec.dropout else None
+    pick = lambda logits, labels: jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1)[..., 0]
+    mean = lambda values, weights: (values * weights).sum() / weights.sum()
+
+    def loss(params):
+        run = lambda method: model.apply({"params": params}, **kinds.inputs(batch), keys_B=keys_B, method=method,
+                                         mutable=["losses"])
+        logits, sown = run("__call__")
+        smooth = objective.get("smoothing", 0.0)
+        log_p = (1 - smooth) * pick(logits, batch["targets"]) + smooth * jax.nn.log_softmax(logits).mean(-1)
+        total = -mean(log_p, batch["weights"])
+        if "pair" in batch:
+            _, pair = model.apply({"params": params}, run("hidden")[0], method="pooled")
+            total -= objective["pair_weight"] * mean(pick(pair, batch["pair"]), batch["segments"].any(1))
+        for balance_NB in jax.tree.leaves(sown):
+            total += mean(balance_NB.sum(0), batch["weights"].sum(1))
+        return total
+    return jax.jit(jax.value_and_grad(loss))(params)
 
 
-@pytest.fixture(scope="module")
-def by_hand(make_model, params, batch):
-    """{dropout rate: (loss, gradients)} on one device, in one piece, from whole logits and log_softmax."""
-    def make(rate):
-        model = make_model(dropout=rate)
-        at_step = jax.random.fold_in(jax.random.key(5), 3)
-        keys_B = jax.vmap(jax.random.fold_in, (None, 0))(at_step, jnp.arange(16)) if rate else None
-
-        def loss(params):
-            logits = model.apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"], keys_B)
-            picked = jnp.take_along_axis(jax.nn.log_softmax(logits), batch["targets"][..., None], -1)[..., 0]
-            return -(picked * batch["weights"]).sum() / batch["weights"].sum()
-        return jax.jit(jax.value_and_grad(loss))(params)
-    return {rate: make(rate) for rate in (0.0, 0.3)}
-
-
-@pytest.mark.parametrize("name,accumulation", [("one", 1), ("one", 4), *((name, 1) for name in NAMES), ("pmap", 2)])
-def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation, make_model, make_strategy, tap,
-                                                              params, batch, by_hand, assert_close):
-    check(name, accumulation, 0.0, make_model, make_strategy, tap, params, batch, by_hand, assert_close)
-
-
-@pytest.mark.parametrize("name,accumulation", [("fsdp", 2), ("mixed", 1), ("pmap", 2)])
-def test_dropout_masks_do_not_depend_on_mesh_or_accumulation(name, accumulation, make_model, make_strategy, tap, params,
-                                                             batch, by_hand, assert_close):
-    """One kept or dropped entry that differed would show in the gradients a thousand times over."""
-    check(name, accumulation, 0.3, make_model, make_strategy, tap, params, batch, by_hand, assert_close)
-
-
-def check(name, accumulation, rate, make_model, make_strategy, tap, params, batch, by_hand, assert_close):
+def check(made, name, accumulation, make_strategy, tap, assert_close):
     """One step from step 3 on; the tap's state is the gradient."""
-    strategy = make_strategy(name, make_model(dropout=rate), tap, accumulation=accumulation)
+    model, objective, batch, params, (loss, grads) = made
+    strategy = make_strategy(name, model, tap, accumulation=accumulation, **objective)
     state = {"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3), "extra": {}}
     state, metrics = strategy.step(strategy.place(state), strategy.put(batch))
     state = strategy.collect(state)
-    assert metrics["weight"] == batch["weights"].sum()
-    loss, grads = by_hand[rate]
-    assert_close(metrics["loss"], loss, 1e-6)
+    assert metrics["tokens"] == (batch["segments"] > 0).sum() + (batch.get("encoder_segments", np.zeros(1)) > 0).sum()
+    assert_close(metrics.get("total", metrics["loss"]), loss, 1e-6)
     assert_close(state["opt_state"]["seen"], grads, 1e-6)
     assert metrics["grad_norm"] == pytest.approx(float(optax.tree.norm(grads)), rel=1e-6)
     assert state["step"] == 4
+
+
+@pytest.mark.parametrize("name,accumulation", [("one", 1), ("one", 4), *((name, 1) for name in NAMES), ("pmap", 2)])
+def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation, case, make_strategy, tap,
+                                                              assert_close):
+    check(case("decoder"), name, accumulation, make_strategy, tap, assert_close)
+
+
+@pytest.mark.parametrize("name,accumulation", [("fsdp", 1), ("tensor", 1), ("mixed", 2), ("pmap", 2)])
+@pytest.mark.parametrize("kind", ["experts", "bert", "encoder_decoder"])
+def test_so_it_is_for_every_kind(kind, name, accumulation, case, make_strategy, tap, assert_close):
+    check(case(kind), name, accumulation, make_strategy, tap, assert_close)
+
+
+def test_so_it_is_for_prefix_models(case, make_strategy, tap, assert_close):
+    check(case("prefix"), "mixed", 2, make_strategy, tap, assert_close)
+
+
+@pytest.mark.parametrize("kind,name,accumulation", [
+    ("decoder", "fsdp", 2), ("decoder", "mixed", 1), ("decoder", "pmap", 2), ("encoder_decoder", "mixed", 2)])
+def test_dropout_masks_do_not_depend_on_mesh_or_accumulation(kind, name, accumulation, case, make_strategy, tap,
+                                                             assert_close):
+    """One kept or dropped entry that differed would show in the gradients a thousand times over."""
+    check(case(kind, 0.3), name, accumulation, make_strategy, tap, assert_close)
 
 
 def test_masks_are_the_same_bit_for_bit(eight, assert_same):
@@ -86,26 +123,29 @@ def test_masks_are_the_same_bit_for_bit(eight, assert_same):
         assert_same(whole, alone)
 
 
-@pytest.fixture(scope="module")
-def start(make_model, make_strategy, tap):
-    """The state at step 0 on one device."""
-    return make_strategy("one", make_model(), tap).init()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_initial_state_is_the_same_on_any_mesh(name, start, make_model, make_strategy, tap, assert_same):
-    strategy = make_strategy(name, make_model(), tap)
-    assert_same(strategy.collect(strategy.init()), start)
+@pytest.mark.parametrize("kind,name", [*(("decoder", name) for name in NAMES), ("experts", "tensor"), ("bert", "fsdp"),
+                                       ("encoder_decoder", "mixed"), ("encoder_decoder", "pmap")])
+def test_initial_state_is_the_same_on_any_mesh(kind, name, one, make_model, make_strategy, tap, assert_same):
+    strategy = make_strategy(name, make_model(**CASES[kind][0]), tap)
+    assert_same(strategy.collect(strategy.init()), one(kind))
     if name == "mixed":  # what evaluation sees before the first step
-        assert_same(strategy.init_params(), start["params"])
+        assert_same(strategy.init_params(), one(kind)["params"])
 
 
-def test_an_empty_batch_changes_nothing_and_is_no_nan(make_model, make_strategy, tap, params, batch):
-    strategy = make_strategy("one", make_model(), tap)
+@pytest.fixture(scope="module")
+def one(make_model, make_strategy, tap):
+    """A function: a kind -> its state at step 0 on one device."""
+    return functools.cache(lambda kind: make_strategy("one", make_model(**CASES[kind][0]), tap).init())
+
+
+@pytest.mark.parametrize("kind", ["experts", "bert", "encoder_decoder"])
+def test_an_empty_batch_changes_nothing_and_is_no_nan(kind, case, make_strategy, tap):
+    model, objective, batch, params, _ = case(kind)
+    strategy = make_strategy("one", model, tap, **objective)
     state = strategy.place({"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3), "extra": {}})
     empty = {k: np.zeros_like(v) if k != "row" else v for k, v in batch.items()}
     state, metrics = strategy.step(state, strategy.put(empty))
-    assert metrics["loss"] == 0 and metrics["weight"] < 1e-8
+    assert metrics["loss"] == 0 and metrics["tokens"] == 0
     assert not any(np.any(g) for g in jax.tree.leaves(state["opt_state"]["seen"]))
 
 

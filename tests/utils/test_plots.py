@@ -57,10 +57,10 @@ def test_every_run_can_be_drawn(tmp_path, case):
 def test_pictures_show_the_run(tmp_path):
     loss = pixels(plots.draw_run(tmp_path, ROWS, SUMMARY, SAMPLES)[2])
     shown = lambda image, colour: (np.abs(image - np.array(matplotlib.colors.to_rgb(colour))).max(-1) < 0.12).sum() > 20
-    for colour in (plots.TRAIN, plots.HELD_OUT, *(c for _, c in plots.LINES.values())):
+    for colour in (plots.TRAIN, plots.HELD_OUT, *(c for _, c in plots.BITS.values())):
         assert shown(loss, colour), colour
     without = pixels(plots.draw_run(tmp_path, ROWS, {"tokens_per_byte": 0.4}, SAMPLES)[2])
-    assert not shown(without, plots.LINES["lzma_bits_per_byte"][1])
+    assert not shown(without, plots.BITS["lzma_bits_per_byte"][1])
 
 
 def test_series_are_the_finite_values():

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from lmlab.data.corpus import Corpus
-from lmlab.data.tokenizers import plain
+from lmlab.data.tokenizers import extended, plain
 from lmlab.utils.errors import UserError, did_you_mean
 from lmlab.utils.files import cache_dir, new_folder, sha256
 
 _VERSION = 1  # raise when training the same text would give another tokenizer
-_TRAINED = ("bpe", "unigram", "bbpe")
+_TRAINED = ("bpe", "unigram", "bbpe", "wordpiece", "wordpiece-uncased")
 
 
 class Tokenizer(Protocol):
@@ -20,12 +20,17 @@ class Tokenizer(Protocol):
 
     Attributes:
       kind: one of bytes, chars, bpe, unigram, bbpe, file. vocab_size: ids are below it.
-      eod: the id that stands before, between and after documents; generation starts and stops with it.
+      eod: the id that ends a document, and stands between its parts; generation stops with it.
+      specials: ids by role: "mask", "cls", "pad", "unk", "bos" (stands before a prompt; where there is none, eod
+        does; -1: nothing does), "decoder_start" (where there is none: eod), "extra_0" .. "extra_99" (T5's sentinels).
+      chat_template: how messages become a prompt, in Jinja; "" where the tokenizer has none.
     """
 
     kind: str
     vocab_size: int
     eod: int
+    specials: dict[str, int]
+    chat_template: str
 
     def encode(self, text: str) -> list[int]:
         """The ids of text, without eod; special tokens written in the text stay plain text."""
@@ -40,16 +45,24 @@ class Tokenizer(Protocol):
         """Writes what `load` needs into an existing or new folder."""
 
 
-def build(name: str = "bytes", vocab_size: int = 4096, path: str = "", *, corpus: Corpus) -> Tokenizer:
+def build(name: str = "bytes", vocab_size: int = 4096, path: str = "", *, specials: Iterable[str] = (),
+          corpus: Corpus) -> Tokenizer:
     """A tokenizer, trained on the corpus's train split where it has something to learn.
 
     Args:
-      name: "bytes", "chars", "bpe" or "unigram" (sentencepiece), "bbpe" (byte-level BPE), "file" (path's).
+      name: "bytes", "chars", "bpe" or "unigram" (sentencepiece), "bbpe" (byte-level BPE), "wordpiece"
+        and "wordpiece-uncased" (BERT's, not lossless), "file" (path's).
       vocab_size: for the trained ones, all ids counted. path: a Hugging Face tokenizer.json.
+      specials: the roles that are needed; those that the vocabulary has not got come on top of vocab_size.
     Raises:
       UserError: for an unknown name, a vocabulary the text is too small for, a file that is no tokenizer.
     """
     check(name)
+    return extend(_build(name, vocab_size, path, corpus), specials)
+
+
+def _build(name: str, vocab_size: int, path: str, corpus: Corpus) -> Tokenizer:
+    """`build` before any role is added."""
     if name == "bytes":
         return plain.Bytes()
     if name == "chars":
@@ -63,6 +76,19 @@ def build(name: str = "bytes", vocab_size: int = 4096, path: str = "", *, corpus
         with new_folder(folder) as temporary:
             _train(name, vocab_size, corpus.documents("train")).save(temporary)
     return load(folder)
+
+
+def extend(tokenizer: Tokenizer, roles: Iterable[str]) -> Tokenizer:
+    """The tokenizer with an id, after its vocabulary, for each of the roles that it has not got.
+
+    They are saved and loaded with it. Sentinels go backwards as T5's do: extra_0 has the highest id.
+    """
+    missing = [role for role in dict.fromkeys(roles) if role not in tokenizer.specials]
+    if not missing:
+        return tokenizer
+    if isinstance(tokenizer, extended.Extended):
+        return extended.Extended(tokenizer.base, [*tokenizer.added, *extended.in_order(missing)])
+    return extended.Extended(tokenizer, extended.in_order(missing))
 
 
 def check(name: str) -> None:
@@ -79,6 +105,14 @@ def load(folder: str | Path) -> Tokenizer:
         kind = json.loads((Path(folder) / plain.DESCRIPTION).read_text("utf-8"))["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: no tokenizer here ({plain.DESCRIPTION} is missing or damaged)") from error
+    tokenizer = _load(kind, folder)
+    if (Path(folder) / extended.ADDED).is_file():
+        return extended.Extended.from_folder(folder, tokenizer)
+    return tokenizer
+
+
+def _load(kind: str, folder: str | Path) -> Tokenizer:
+    """`load` without the roles that were added."""
     if kind == "bytes":
         return plain.Bytes()
     if kind == "chars":
@@ -86,7 +120,7 @@ def load(folder: str | Path) -> Tokenizer:
     if kind in ("bpe", "unigram"):
         from lmlab.data.tokenizers import pieces
         return pieces.SentencePiece.from_folder(folder, kind)
-    if kind in ("bbpe", "file"):
+    if kind in ("bbpe", "wordpiece", "wordpiece-uncased", "file"):
         from lmlab.data.tokenizers import huggingface
         return huggingface.HuggingFace.from_file(folder, kind)
     raise UserError(f"{folder}: unknown tokenizer kind {kind!r}")
@@ -101,9 +135,12 @@ def digest(tokenizer: Tokenizer) -> str:
 
 
 def _train(name: str, vocab_size: int, documents: Iterable[str]) -> Tokenizer:
-    """A sentencepiece or byte-level BPE vocabulary learned from the documents."""
+    """A vocabulary learned from the documents."""
     if name == "bbpe":
         from lmlab.data.tokenizers import huggingface
         return huggingface.HuggingFace.train(documents, vocab_size)
+    if name.startswith("wordpiece"):
+        from lmlab.data.tokenizers import wordpiece
+        return wordpiece.train(documents, vocab_size, name)
     from lmlab.data.tokenizers import pieces
     return pieces.SentencePiece.train(documents, vocab_size, model_type=name)

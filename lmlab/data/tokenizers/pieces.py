@@ -26,11 +26,13 @@ class SentencePiece:
     """
 
     eod = 1
+    specials = {"unk": 0}
+    chat_template = ""
 
     def __init__(self, model: bytes, kind: str):
         """model: a serialised sentencepiece model made by `train`. kind: "bpe" or "unigram"."""
         self.kind = kind
-        self._model = model
+        self.model = model
         self._processor = processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size = processor.vocab_size()
         self._bytes = [_piece_bytes(processor, i) for i in range(self.vocab_size)]
@@ -88,7 +90,7 @@ class SentencePiece:
 
     def save(self, folder: Path) -> None:
         """Writes the model and its description into folder."""
-        write_bytes(Path(folder) / _FILE, self._model)
+        write_bytes(Path(folder) / _FILE, self.model)
         write_json(Path(folder) / DESCRIPTION, {"kind": self.kind, "vocab_size": self.vocab_size})
 
 

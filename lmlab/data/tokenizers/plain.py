@@ -16,6 +16,8 @@ class Bytes:
     kind = "bytes"
     vocab_size = 257
     eod = 256
+    specials: dict[str, int] = {}
+    chat_template = ""
 
     def encode(self, text: str) -> list[int]:
         """The bytes of text; lone surrogates become U+FFFD."""
@@ -39,7 +41,8 @@ class Chars:
 
     kind = "chars"
     eod = 0
-    unk = 1
+    specials = {"unk": 1}
+    chat_template = ""
 
     def __init__(self, characters: str):
         """characters: the alphabet, in the order of its ids."""

@@ -1,0 +1,39 @@
+"""ELECTRA: an encoder that learns to tell replaced tokens from original ones (Clark et al. 2020).
+
+    ./run.sh train --config=configs/electra.py:PRESET --workdir=runs/NAME [--config.data.path=FILE]
+
+| preset | text | hardware | time | expected |
+|---|---|---|---|---|
+| tiny | Python's own documentation | 2 CPU cores | TIME | EXPECTED |
+| base | data.path=yours (Wikipedia and books) | 16 TPU v3 chips | not run here | not known |
+
+`base` is the paper's table 6: 766,000 steps of 256 sequences of 512 tokens, a generator a third as wide, a rate of 2e-4
+that rises for 10,000 steps and falls linearly to 0, the discriminator's loss weighted by 50. The paper shares the token
+embeddings between the two networks; here each has its own.
+"""
+
+from lmlab import run
+from lmlab.models import presets
+
+ENCODER = dict(head="linear", pooler=False, tied=True)
+
+PRESETS = {
+    "tiny": dict(
+        tokenizer=dict(name="wordpiece", vocab_size=2048),
+        model=presets.get("bert", context=128, width=128, layers=4, heads=4, ff=512, dropout=0.0, generator=0.5,
+                          **ENCODER),
+        optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
+                       weight_decay=0.0, beta2=0.95),
+        train=dict(steps=600, batch=32), evals=dict(samples=1)),
+    "base": dict(
+        data=dict(source="files"), tokenizer=dict(name="wordpiece", vocab_size=30522),
+        model=presets.get("bert:base", generator=1 / 3, **ENCODER),
+        optimizer=dict(rate=2e-4, schedule="wsd", decay=1.0, floor=0.0, warmup=10_000, beta2=0.999, eps=1e-6,
+                       weight_decay=0.01),
+        train=dict(steps=766_000, batch=256, precision="bfloat16", save_every=10_000), evals=dict(every=10_000)),
+}
+
+
+def get_config(arg="tiny"):
+    """arg: a preset, then overrides: "tiny,train.steps=5,model.layers=1"."""
+    return run.from_presets(PRESETS, arg, objective="replaced")

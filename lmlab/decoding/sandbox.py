@@ -1,0 +1,179 @@
+"""Jinja templates that came with a model: rendered in a sandbox, with bounds on steps and on the size of what is made.
+
+What they may use is what transformers gives them, but for a few filters and functions that no chat needs. Bounded are
+the lines run (_STEPS), the length of every string and list that an operator, a call, a filter or the template itself
+makes (_LARGE), and the numbers handed to one. It all happens in this process and nothing stops a single call: one that
+writes out lists of lists of lists can still take much memory.
+"""
+
+import contextlib
+import datetime
+import functools
+import json
+import operator
+import re
+import sys
+
+import jinja2
+from jinja2 import nodes, sandbox
+
+from lmlab.utils.errors import UserError
+
+_STEPS = 1_000_000
+_LARGE = 2_000_000  # characters or items; also the largest number that a call may be handed
+_INDENT = 100  # columns
+_LEFT_OUT = ("wordwrap", "urlize", "pprint")  # slow on long texts
+_GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")  # marks an answer for training
+_WIDTH = re.compile(r"\d{6}|\*")  # in a format
+
+
+class _TooMuch(Exception):
+    """A template went over a bound."""
+
+
+def render(source: str, values: dict) -> str:
+    """The text that a template makes of values (plain data only).
+
+    Raises:
+      UserError: where it is no template, refuses the values, fails, or goes over a bound.
+    """
+    try:
+        template = _compile(source)
+    except (jinja2.TemplateError, RecursionError, MemoryError, ValueError, OverflowError) as error:
+        line = getattr(error, "lineno", None)
+        raise UserError(f"the chat template is no valid Jinja{f' in line {line}' if line else ''}: {_said(error)}"
+                        ) from error
+    try:
+        with _counted():
+            return template.render(values)
+    except Exception as error:  # whatever a stranger's template may do to plain data
+        raise UserError(f"the chat template refuses these messages, or fails on them: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """An error's message, in one short line."""
+    text = " ".join(str(error).split())[:200]
+    return text if text and isinstance(error, (jinja2.TemplateError, _TooMuch)) else f"{type(error).__name__}: {text}"
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(source: str) -> jinja2.Template:
+    """The template, its operators, calls and filters bounded."""
+    env = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
+                                                extensions=["jinja2.ext.loopcontrols"])
+    env.filters["tojson"] = _tojson
+    env.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.datetime.now().strftime(form)}
+    env.globals.pop("lipsum")
+    env.filters = {name: _bounded(function) for name, function in env.filters.items() if name not in _LEFT_OUT}
+    env.concat = _concat
+    env.intercepted_binops = frozenset(("+", "*", "**", "%"))
+    env.call_binop = lambda context, sign, left, right: _operate(sign, left, right)
+    call, wrap = env.call, env.wrap_str_format
+    env.wrap_str_format = lambda value: wrap(_narrow(value))
+    env.call = lambda context, function, *args, **kwargs: _bounded(
+        functools.partial(call, context, function), getattr(function, "__self__", None),
+        getattr(function, "__name__", ""))(*args, **kwargs)
+    tree = env.parse(_GENERATION.sub(lambda m: f"{m[1]}{'endif' if m[2] else 'if true'}{m[3]}", source))
+    for parent in reversed(list(tree.find_all(nodes.Node))):  # a ~ b cannot be intercepted, but a + b can
+        for name, value in parent.iter_fields():
+            if isinstance(value, list):
+                value[:] = [_as_sum(item) for item in value]
+            else:
+                setattr(parent, name, _as_sum(value))
+    return env.from_string(tree)
+
+
+def _as_sum(node):
+    """a ~ b as a|string + b|string; any other node as it is."""
+    if not isinstance(node, nodes.Concat):
+        return node
+    texts = [nodes.Filter(part, "string", [], [], None, None, lineno=node.lineno) for part in node.nodes]
+    return functools.reduce(lambda left, right: nodes.Add(left, right, lineno=node.lineno), texts)
+
+
+def _operate(sign, left, right):
+    """left SIGN right, unless the result would be too large."""
+    sizes = [len(x) if isinstance(x, (str, list, tuple)) else None for x in (left, right)]
+    if sign == "+" and None not in sizes:
+        _check(sum(sizes))
+    elif sign == "*" and sizes != [None, None]:
+        _check(max(a * b for a, b in ((sizes[0] or 0, right), (sizes[1] or 0, left)) if isinstance(b, int)))
+    elif sign in ("*", "**"):
+        _check(*(abs(x) for x in (left, right) if sign == "**" or isinstance(x, int)))
+        _check(10_000 * abs(right) if sign == "**" else 0)
+    elif sign == "%":
+        _narrow(left)
+    return {"+": operator.add, "*": operator.mul, "**": operator.pow, "%": operator.mod}[sign](left, right)
+
+
+def _bounded(function, owner=None, name=None):
+    """The function with its numbers, and the size of what it gives, bounded. owner, name: of a method."""
+    name = (name or getattr(function, "__name__", "")).removeprefix("do_")
+
+    @functools.wraps(function, updated=("__dict__",) if hasattr(function, "__dict__") else ())
+    def call(*args, **kwargs):
+        given = [owner, *args, *kwargs.values()]
+        _check(*(abs(x) for x in given if isinstance(x, int)))
+        if name == "format" and args:
+            _narrow(args[0])
+        if name in ("indent", "_tojson"):
+            _check(*(_LARGE // _INDENT * x for x in given if isinstance(x, int)))
+        texts = [x for x in given if isinstance(x, str)]
+        if name == "replace" and len(texts) > 2:
+            _check(texts[0].count(texts[1]) * len(texts[2]))
+        if name == "join" and texts:
+            _check(max(map(len, texts)) * max([len(x) for x in given if isinstance(x, (list, tuple, range))] or [1]))
+        out = function(*args, **kwargs)
+        if isinstance(out, (str, list, tuple)):
+            _check(len(out))
+        return out
+    return call
+
+
+def _narrow(form):
+    """A format, or the method of one, unless it asks for a width over five digits."""
+    text = getattr(form, "__self__", form)
+    if isinstance(text, str) and _WIDTH.search(text):
+        raise _TooMuch("a format with a width over five digits")
+    return form
+
+
+def _concat(parts):
+    """The text of the parts that a template, a macro or a block wrote."""
+    parts = list(parts)
+    _check(sum(map(len, parts)))
+    return "".join(parts)
+
+
+def _check(*sizes):
+    if max(sizes, default=0) > _LARGE:
+        raise _TooMuch(f"it makes something larger than {_LARGE}")
+
+
+@contextlib.contextmanager
+def _counted():
+    """Raises _TooMuch in a template that runs over _STEPS lines."""
+    steps = 0
+
+    def line(frame, event, _):
+        nonlocal steps
+        steps += 1
+        if steps > _STEPS:
+            raise _TooMuch(f"it runs for more than {_STEPS} steps")
+        return line
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, _: line if frame.f_code.co_filename == "<template>" else None)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def _raise(message):
+    raise jinja2.TemplateError(message)
+
+
+def _tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    """Jinja's own would escape < and > as for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

