@@ -18,10 +18,10 @@ TOP_K = flags.DEFINE_integer("top_k", 0, "Draw among the k most likely tokens; 0
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw among the fewest tokens that hold this probability; 1: all.")
 MIN_P = flags.DEFINE_float("min_p", 0.0, "Draw among tokens at least so likely, relative to the first; 0: all.")
 PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1: tokens seen before become less likely.")
-BEAMS = flags.DEFINE_integer("beams", 1, "Above 1: draw nothing, look for the most likely text along so many beginnings "
-                             "at once (the temperature and the seed are of no matter then).")
-LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, whose texts score log p / tokens ^ length_penalty: "
-                                    "above 0 favours longer texts, below 0 shorter ones.")
+BEAMS = flags.DEFINE_integer("beams", 1, "Above 1: draw nothing, look for the most likely text along so many "
+                             "beginnings at once (the temperature and the seed are of no matter then).")
+LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, whose texts score log p / tokens ^ "
+                                    "length_penalty: above 0 favours longer texts, below 0 shorter ones.")
 STOP = flags.DEFINE_multi_string("stop", [], "A string that ends the text (again for more).")
 SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
 

@@ -223,6 +223,14 @@ def test_the_law_lets_good_code_be(law, files):
     assert not list(law(files))
 
 
+TRANSFORMER = ("spec", "transformer", "attention", "layers", "moe", "presets")
+
+
+def test_all_families_of_transformers_are_under_900_lines():
+    files = sources("lmlab/models")
+    assert sum(len(files[f"lmlab/models/{name}.py"].splitlines()) for name in TRANSFORMER) < 900
+
+
 def unmirrored(house, tests):
     """Packages of lmlab without a folder of tests."""
     packages = {p.name for p in Path(house).iterdir() if (p / "__init__.py").is_file()}

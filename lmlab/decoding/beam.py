@@ -52,7 +52,8 @@ def search(model, params, prompts, *, beams, count, length_penalty=1.0, eod=-1, 
                 if score > best[b].score:
                     best[b] = Hypothesis(score, rows.texts[b * beams + parent][begins[b]:] + [token])
         longest = rows.most if length_penalty > 0 else length + 1  # the length that makes the most of a log p
-        if last or all(row[0][0] / longest ** length_penalty <= top.score for row, top in zip(going, best, strict=True)):
+        hopes = [row[0][0] / longest ** length_penalty for row in going]
+        if last or all(hope <= hypothesis.score for hope, hypothesis in zip(hopes, best, strict=True)):
             break
         scores_BK = np.array([[total for total, _, _ in row] for row in going], np.float32)
         parents_R = np.array([b * beams + parent for b, row in enumerate(going) for _, parent, _ in row])

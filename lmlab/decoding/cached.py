@@ -133,8 +133,8 @@ def _advance(model, sampler, params, cache, tokens_BT, positions_BT, prefix_BT, 
 
 @functools.partial(jax.jit, static_argnames="model")
 def _encode(model, params, encoder, cache):
-    """An empty cache with every layer's keys and values of the encoder's output. A decode of nothing makes them here, so
-    that the step that follows is of one shape, the first time too."""
+    """An empty cache with every layer's keys and values of the encoder's output. A decode of nothing makes them, so
+    that the steps that follow are of one shape, the first too."""
     cache = model.apply({"params": params}, encoder, cache, method="begin")
     nothing_B1 = jnp.full((len(encoder["tokens"]), 1), -1)
     _, made = model.apply({"params": params}, nothing_B1, nothing_B1, cache, method="decode")

@@ -35,7 +35,8 @@ def encode_chat(tokenizer, messages, *, add_generation_prompt=True, tools=None) 
       UserError: as `render`, and where the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
-        raise UserError("this model has no chat template: give it text, not messages, or use one that was tuned to chat")
+        raise UserError("this model has no chat template: give it text, not messages, or use one that was tuned to "
+                        "chat")
     messages, tools = _plain(messages), _tools(tools)
     said = json.dumps([messages, tools], ensure_ascii=False) + tokenizer.chat_template
     mark = next(chr(code) for code in range(0xf0000, 0x10fffe) if chr(code) not in said)

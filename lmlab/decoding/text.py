@@ -64,8 +64,8 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
 def _check(spec, sampler, **values):
     """Raises a UserError for a value outside its range, and for a model that makes no text."""
     if spec.attends == "full":
-        raise UserError('an encoder makes no text; use lmlab.pipeline("fill-mask", ...) or '
-                        'lmlab.pipeline("feature-extraction", ...)')
+        raise UserError('an encoder makes no text; use lmlab.pipeline("feature-extraction", ...) for what it makes of '
+                        'one')
     sampling.check(sampler)
     for name, value in values.items():
         low, high = RANGES[name]
@@ -86,14 +86,14 @@ def _are_ids(prompt):
 
 
 def _ids(lm, prompt, number):
-    """What the model reads of a prompt: text with what stands before it, or in an encoder around it; ids as they are."""
+    """What the model reads of a prompt: text with what stands before it (in an encoder: around it), ids as they are."""
     spec, tokenizer = lm.model.spec, lm.tokenizer
     if not isinstance(prompt, str):
         if not _are_ids(prompt):
             raise UserError(f"prompt {number} must be text or a list of token ids, with at least one")
         wrong = next((i for i in prompt if not 0 <= i < spec.vocab_size), None)
         if wrong is not None:
-            raise UserError(f"prompt {number} holds the id {wrong}; the model's ids are from 0 to {spec.vocab_size - 1}")
+            raise UserError(f"prompt {number} holds the id {wrong}; the model has ids from 0 to {spec.vocab_size - 1}")
         return [int(i) for i in prompt]
     before, after = tokenizer.specials.get("bos", tokenizer.eod), -1
     if spec.encoder_layers:

@@ -21,8 +21,8 @@ class Architecture(NamedTuple):
     Attributes:
       model_type: of Hugging Face. norms: what its norms of a layer are called there, where not as in LLaMA.
       permuted: rows of queries and keys are in the order of interleaved rotary positions. offset: its norms here less
-        those there. fixed: the config's keys where the file does not say them. whole_width: models of so many layers scale
-        queries by the width over the heads, not by the head size.
+        those there. fixed: the config's keys where the file does not say them. whole_width: models of so many layers
+        scale queries by the width over the heads, not by the head size.
     """
     model_type: str
     norms: dict = {}
@@ -86,14 +86,16 @@ def load(path) -> Loaded:
     kwargs, params, missing = huggingface.assemble(FAMILIES[architecture.model_type], values,
                                                    dict(_named(file, values, architecture)), path)
     _check_rotary(file, Spec(**kwargs))
-    ids = {role: file.meta.get(f"tokenizer.ggml.{gguf_tokenizer.ROLES[role]}_token_id") for role in ("bos", "eos", "pad")}
-    extras = {"architecture": kind, "missing": missing, "generation": {k: v for k, v in ids.items() if v is not None}}
+    key = {role: f"tokenizer.ggml.{gguf_tokenizer.ROLES[role]}_token_id" for role in ("bos", "eos", "pad")}
+    ids = {role: file.meta[key[role]] for role in key if key[role] in file.meta}
+    extras = {"architecture": kind, "missing": missing, "generation": ids}
     return Loaded(kwargs, params, gguf_tokenizer.build(path, file.meta), extras)
 
 
 def _config(file, kind, architecture) -> dict:
     """What config.json would say."""
-    get = lambda key, default=None: file.meta.get(f"{kind}.{key}", default)
+    said = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in file.meta.items()}
+    get = lambda key, default=None: said.get(f"{kind}.{key}", default)
     for key in ("expert_count", "rope.scale_linear"):
         if get(key):
             raise UserError(f"{file.path}: {kind}.{key}={str(get(key))[:80]} is not supported")

@@ -75,9 +75,17 @@ def _byte_level(path, tokens, get):
 
 
 def _sentencepiece(path, tokens, get):
-    """A BPE of sentencepiece (LLaMA 2, Gemma), whose model file is written anew: types of tokens are those of pieces."""
+    """A BPE of sentencepiece (LLaMA 2, Gemma), whose model is made anew: types of tokens are those of pieces."""
     model = pieces.parse(b"")
     for token, score, kind in zip(tokens, get("scores"), get("token_type"), strict=True):
         model.pieces.add(piece=token, score=score, type=int(kind))
     model.trainer_spec.unk_id = get("unknown_token_id", 0)
-    return pieces.llama(model, "first" if get("add_space_prefix", True) else "never")
+    if not get("add_space_prefix", True):
+        return pieces.llama(model, "never")
+    tokenizer = pieces.llama(model, "always")
+    # A space goes before every text, as in sentencepiece and llama.cpp: Hugging Face's Metaspace spares those that
+    # begin with one.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(pieces.SPACE),
+                                                 normalizers.Replace(" ", pieces.SPACE)])
+    return tokenizer

@@ -73,7 +73,8 @@ def save(folder, kwargs, params, tokenizer=None) -> str:
     """Writes a folder that transformers loads: config.json, model.safetensors, the tokenizer's files.
 
     RoBERTa's class counts positions by the tokens that are not pad_token_id, the row before its first position. Where
-    the tokenizer pads with another id, the same network is written as BERT, which counts all tokens.
+    the tokenizer pads with another id, the same network is written as BERT, which counts all tokens. The first
+    Transformer is written as Marian's, whose bias of the logits is zero then.
 
     Args:
       kwargs: of the Spec. params: nested dict of arrays. tokenizer: None for none.
@@ -83,6 +84,9 @@ def save(folder, kwargs, params, tokenizer=None) -> str:
       UserError: where no architecture of Hugging Face's is this network; it names what differs in the nearest.
     """
     folder, spec = Path(folder), Spec(**kwargs)
+    if spec.encoder_layers and spec.norm_place == "post" and not spec.head_bias:
+        zeros = np.zeros(spec.vocab_size, np.float32)
+        return save(folder, {**kwargs, "head_bias": True}, {**params, "head_bias": zeros}, tokenizer)
     kind, architecture = find(spec)
     if kind == "roberta" and tokenizer is not None and tokenizer.specials.get("pad") != spec.position_offset - 1:
         rows = np.asarray(params["position_embedding"])[spec.position_offset:]
@@ -189,6 +193,11 @@ def _fill(family, shapes, tensors, path):
         if getattr(tensors[name], "dtype", np.float32) not in _FLOATS:
             raise UserError(f"{path}: tensor {name!r} is of type {tensors[name].dtype}; only float32, float16, "
                             "bfloat16 and float64 are read")
+    words = tensors.get(family.names["token_embedding"])
+    for name in (name for name in family.repeated if name.endswith("embed_tokens.weight") and name in tensors):
+        if not _same(tensors[name], words):
+            raise UserError(f"{path}: tensor {name!r} is not {family.names['token_embedding']!r}; only one table of "
+                            "token embeddings for both sides can be expressed")
     known = {name for place, _ in found for name in place.names} | set(family.repeated)
     if unused := sorted(set(tensors) - known):
         raise UserError(f"{path}: tensor {unused[0][:80]!r} ({len(unused)} in all) has no place in the network of this "

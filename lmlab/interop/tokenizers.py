@@ -23,7 +23,7 @@ _GPT2 = {"unk_token": EOD, "bos_token": EOD, "eos_token": EOD}
 _T5 = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _ROBERTA = {**_T5, "bos_token": "<s>", "sep_token": "</s>", "cls_token": "<s>", "mask_token": "<mask>"}
 _LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
-_GEMMA = {**_T5, "bos_token": "<bos>", "eos_token": "<eos>", "add_bos_token": True}
+_GEMMA = {**_T5, "bos_token": "<bos>", "eos_token": "<eos>", "mask_token": "<mask>", "add_bos_token": True}
 _SPM = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 
 
@@ -52,9 +52,9 @@ def load(folder) -> HuggingFace | None:
         else:
             tokenizer, defaults = _sentencepiece(folder / found, settings)
         return wrap(tokenizer, {**defaults, **settings})
-    except UserError:
+    except (UserError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # the library raises bare Exceptions, and panics on some files
+    except BaseException as error:  # bare Exceptions of the library's, and panics, which are none
         raise UserError(f"{folder / found}: damaged, or no tokenizer that lmlab knows ({_line(error)}); fetch it again"
                         ) from error
 
@@ -199,7 +199,8 @@ def _byte_level(folder: Path, settings: dict) -> tuple[tokenizers.Tokenizer, dic
     """GPT-2's and RoBERTa's, from their vocabulary and merges."""
     kind = _kind(settings)
     if not kind.startswith(("gpt2", "roberta", "bart", "none")):
-        raise UserError(f"{folder}/vocab.json: how {kind!r} cuts text into words is not known; write a {FILE} beside it")
+        raise UserError(f"{folder}/vocab.json: how {kind!r} cuts text into words is not known; write a {FILE} beside "
+                        "it")
     vocabulary = _json(folder / "vocab.json")
     if not (folder / "merges.txt").is_file():
         raise UserError(f"{folder}/merges.txt: missing; vocab.json is of no use without it")
@@ -228,8 +229,8 @@ def _sentencepiece(path: Path, settings: dict) -> tuple[tokenizers.Tokenizer, di
     if kind.startswith(("llama", "mistral", "mixtral")):
         prefix = "always" if settings.get("legacy") else "first"
         return pieces.llama(model, prefix if settings.get("add_prefix_space", True) else "never"), _LLAMA
-    raise UserError(f"{path}: whose sentencepiece model this is, {kind!r}, is not known; one of T5, XLM-RoBERTa, LLaMA, "
-                    f"Mistral, Gemma, Marian; or write a {FILE} beside it")
+    raise UserError(f"{path}: whose sentencepiece model this is, {kind!r}, is not known; one of T5, XLM-RoBERTa, "
+                    f"LLaMA, Mistral, Gemma, Marian; or write a {FILE} beside it")
 
 
 def _kind(settings: dict) -> str:
@@ -248,8 +249,9 @@ def _put_around(tokenizer, bos=None, eos=None) -> None:
 
 def _front(tokenizer) -> int:
     """What the tokenizer puts in front of a text: the id of a special token, or -1."""
-    inside = tokenizer.encode("a", add_special_tokens=False).ids
-    whole = tokenizer.encode("a").ids
+    probe = "a \U000f0000"  # with a character that nobody has, to find out now if that is an error
+    inside = tokenizer.encode(probe, add_special_tokens=False).ids
+    whole = tokenizer.encode(probe).ids
     return whole[0] if whole[:len(inside)] != inside else -1
 
 

@@ -86,7 +86,9 @@ def write(folder: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def map_file(path: Path) -> np.ndarray:
-    """The bytes of a file, mapped and read-only: (size,) uint8."""
+    """The bytes of a file, mapped and read-only: (size,) uint8; a UserError where it is missing or empty."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise UserError(f"{path}: the file is empty; fetch it again")

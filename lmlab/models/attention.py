@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmlab.models import layers
 
@@ -81,17 +82,13 @@ def relative_buckets(q_positions_BT, k_positions_BS, buckets, distance, both_way
     """T5's bucket of key position - query position, int32 (B, T, S): half of them exact, the others logarithmic up to
     `distance` (Raffel et al. 2020, section 2.1); looking both ways, half the buckets are for later keys."""
     away = k_positions_BS[:, None, :] - q_positions_BT[:, :, None]
-    first = 0
-    if both_ways:
-        buckets //= 2
-        first = buckets * (away > 0)
-        away = jnp.abs(away)
-    else:
-        away = jnp.maximum(-away, 0)
+    buckets = buckets // 2 if both_ways else buckets
+    first, away = (buckets * (away > 0), jnp.abs(away)) if both_ways else (0, jnp.maximum(-away, 0))
     exact = buckets // 2
-    far = exact + (jnp.log(jnp.maximum(away, 1) / exact) / jnp.log(distance / exact) * (buckets - exact)).astype(
-        jnp.int32)
-    return first + jnp.where(away < exact, away, jnp.minimum(far, buckets - 1))
+    # Borders, not logarithms on the device, whose rounding would be the device's.
+    borders = np.float32(exact * (distance / exact) ** (np.arange(1, buckets - exact) / (buckets - exact)))
+    far = exact + jnp.searchsorted(borders, away.astype(jnp.float32), side="right", method="compare_all")
+    return first + jnp.where(away < exact, away, far)
 
 
 class Attention(nn.Module):
@@ -112,8 +109,10 @@ class Attention(nn.Module):
         B, T = x_BTD.shape[:2]
         q_BTHK = qkv_BTGRK[..., :R, :].reshape(B, T, s.heads, K)
         k_BTGK, v_BTGK = qkv_BTGRK[..., R, :], qkv_BTGRK[..., R + 1, :]
-        if s.qk_norm != "none":
-            q_BTHK, k_BTGK = self._norm("q_norm", q_BTHK), self._norm("k_norm", k_BTGK)
+        if s.qk_norm != "none":  # of each head, or of all heads as one vector
+            flat = lambda x: x if s.qk_norm == "head" else x.reshape(B, T, -1)
+            norm = lambda name, x: layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)(flat(x)).reshape(x.shape)
+            q_BTHK, k_BTGK = norm("q_norm", q_BTHK), norm("k_norm", k_BTGK)
         if s.positions == "rotary":
             q_BTHK = layers.rotary(q_BTHK, positions_BT, frequency_K)
             k_BTGK = layers.rotary(k_BTGK, positions_BT, frequency_K)
@@ -122,14 +121,6 @@ class Attention(nn.Module):
             cache = {**cache, "k": write(cache["k"], k_BTGK), "v": write(cache["v"], v_BTGK)}
             k_BTGK, v_BTGK = cache["k"], cache["v"]
         return _mix(self, q_BTHK, k_BTGK, v_BTGK, mask_B1TS, bias_BHTS), cache
-
-    def _norm(self, name, x_BTHK):
-        """RMSNorm of each head, or of all heads as one vector."""
-        s = self.spec
-        norm = layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)
-        if s.qk_norm == "head":
-            return norm(x_BTHK)
-        return norm(x_BTHK.reshape(*x_BTHK.shape[:2], -1)).reshape(x_BTHK.shape)
 
 
 class CrossAttention(nn.Module):

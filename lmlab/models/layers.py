@@ -109,12 +109,9 @@ def sinusoids(length, width, split=False):
     """The table of Vaswani et al. 2017, section 3.5: float32 (length, width), sines in even columns, cosines in odd;
     split: sines in the first half, cosines in the second."""
     angle = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
-    table = np.zeros((length, width), np.float32)
-    sines, cosines = (slice(0, -(-width // 2)), slice(-(-width // 2), None)) if split else (slice(0, None, 2),
-                                                                                          slice(1, None, 2))
-    table[:, sines] = np.sin(angle)
-    table[:, cosines] = np.cos(angle)[:, :width // 2]
-    return table
+    halves = np.concatenate([np.sin(angle), np.cos(angle)[:, :width // 2]], 1, dtype=np.float32)
+    column = np.arange(width)
+    return halves[:, column if split else column // 2 + column % 2 * angle.shape[1]]
 
 
 def fold_in(keys_B, data):

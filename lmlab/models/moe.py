@@ -34,7 +34,6 @@ class Experts(nn.Module):
         share_BE, likely_BE = mean(jax.nn.one_hot(expert_MP, E).mean(1)), mean(probability_ME)
         self.sow("losses", "balance", s.expert_balance * E * (share_BE * likely_BE).sum(-1))
 
-        gated = s.activation in layers.GATES
         weight = lambda name, shape, axes, stddev=0.02: self.param(
             name, nn.with_logical_partitioning(layers.normal(stddev), axes), shape).astype(s.dtype)
         wi_EDF = weight("wi", (E, D, F), ("expert", "embed", "ff"))
@@ -43,7 +42,7 @@ class Experts(nn.Module):
         sizes_E = jnp.bincount(expert_MP.reshape(-1), length=E)
         rows_LD = x_MD.astype(s.dtype)[order // P]  # one row a pick, sorted by expert
         h_LF = jax.lax.ragged_dot(rows_LD, wi_EDF, sizes_E)
-        if gated:
+        if s.activation in layers.GATES:
             linear_EDF = weight("wi_linear", (E, D, F), ("expert", "embed", "ff"))
             h_LF = layers.GATES[s.activation](h_LF) * jax.lax.ragged_dot(rows_LD, linear_EDF, sizes_E)
         else:

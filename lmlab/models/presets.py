@@ -12,19 +12,12 @@ _T5 = dict(positions="relative", context=512, norm="rms", norm_eps=1e-6, bias=Fa
 _LLAMA = dict(positions="rotary", norm="rms", activation="swiglu", bias=False, tied=False)
 _GEMMA = dict(positions="rotary", norm="rms", norm_eps=1e-6, norm_place="both", activation="geglu", bias=False,
               embedding_scale=True, head_dim=256, score_scale=1 / 16)
-
-
-def _size(layers, width, heads, ff, **more):
-    return dict(layers=layers, width=width, heads=heads, ff=ff, **more)
-
-
-def _both(layers, width, heads, ff, **more):
-    return _size(layers, width, heads, ff, encoder_layers=layers, **more)
-
+_size = lambda layers, width, heads, ff, **more: dict(layers=layers, width=width, heads=heads, ff=ff, **more)
+_both = lambda layers, *sizes, **more: _size(layers, *sizes, encoder_layers=layers, **more)
 
 # family: (what all its sizes share, {size: the rest}), the first size being the usual one.
 FAMILIES = {
-    "transformer": (dict(positions="sinusoidal", context=512, norm_place="post", activation="relu",      # Vaswani 2017
+    "transformer": (dict(positions="sinusoidal_split", context=512, norm_place="post", activation="relu",      # Vaswani 2017
                          embedding_scale=True, dropout=0.1),
                     {"base": _both(6, 512, 8, 2048), "big": _both(6, 1024, 16, 4096, dropout=0.3)}),
     "bert": (dict(**_BERT, token_types=2, pooler=True, norm_eps=1e-12),                                  # Devlin 2019

@@ -22,6 +22,10 @@ CHOICES = {
     "attention": BACKENDS,
     "remat": ("none", "dots", "full"),
 }
+LEAST = {**dict.fromkeys(("vocab_size", "context", "width", "layers", "heads"), 1), "relative_buckets": 4,
+         **dict.fromkeys(("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
+                          "encoder_layers", "window", "window_every", "token_types", "experts", "expert_balance",
+                          "position_offset"), 0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +93,9 @@ class Spec:
             if getattr(self, name) not in known:
                 raise UserError(f"config.model.{name}={getattr(self, name)!r} is unknown"
                                 f"{did_you_mean(getattr(self, name), known)}; one of {', '.join(known)}")
-        for name in ("vocab_size", "context", "width", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.model.{name}={getattr(self, name)} must be at least 1")
-        for name in ("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
-                     "encoder_layers", "window", "window_every", "token_types", "experts", "expert_balance",
-                     "position_offset"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"config.model.{name}={getattr(self, name)} must not be negative")
+        for name, least in LEAST.items():
+            if not getattr(self, name) >= least:
+                raise UserError(f"config.model.{name}={getattr(self, name)} must be at least {least}")
         if not 0 <= self.generator <= 1:
             raise UserError(f"config.model.generator={self.generator} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
@@ -113,8 +112,6 @@ class Spec:
         if self.experts and not 1 <= self.experts_per_token <= self.experts:
             raise UserError(f"config.model.experts_per_token={self.experts_per_token} must be from 1 to "
                             f"config.model.experts={self.experts}")
-        if self.relative_buckets < 4:
-            raise UserError(f"config.model.relative_buckets={self.relative_buckets} must be at least 4")
         if self.relative_distance <= self.relative_buckets // 2:
             raise UserError(f"config.model.relative_distance={self.relative_distance} must be above half of "
                             f"config.model.relative_buckets={self.relative_buckets}")

@@ -39,7 +39,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD, layer, view, cache=None):
-        """layer: its number. cache: None, or what init_cache and `fill_memory` made. Returns (x_BTD, cache)."""
+        """layer: its number. cache: None, or a layer's part of one (init_cache). Returns (x_BTD, cache)."""
         s = self.spec
         keys_B = layers.fold_in(view.keys_B, layer)
         local, mask_B1TS = jnp.asarray(s.local)[layer], view.mask_B1TS
@@ -65,8 +65,7 @@ class Block(nn.Module):
             nonlocal cache
             module = CrossAttention(s, name="cross")
             memory = module.memory(view.memory_BSD) if view.memory_BSD is not None else cache["memory"]
-            if cache is not None:
-                cache = {**cache, "memory": memory}
+            cache = cache and {**cache, "memory": memory}
             return module(h_BTD, memory, view.memory_mask_B1TS)
 
         feed = ((lambda h_BTD: Experts(s, name="experts")(h_BTD, view.real_BT)) if s.experts else layers.FeedForward(
@@ -141,20 +140,20 @@ class Model(nn.Module):
         norm = lambda: layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype)
         dense = lambda shape, axes, bias: layers.Projection(shape, axes, bias=bias, dtype=s.dtype)
         self.token_embedding = table("token_embedding", s.vocab_size, "vocab")
+        rows, both = s.context + s.position_offset, s.encoder_layers > 0
         if s.positions == "learned":
-            self.position_embedding = table("position_embedding", s.context + s.position_offset, "position")
-            if s.encoder_layers:
-                self.encoder_position_embedding = table("encoder_position_embedding", s.context + s.position_offset,
-                                                        "position")
+            self.position_embedding = table("position_embedding", rows, "position")
+        if s.positions == "learned" and both:
+            self.encoder_position_embedding = table("encoder_position_embedding", rows, "position")
         if s.token_types:
             self.type_embedding = table("type_embedding", s.token_types, "position")
         if s.embedding_norm:
             self.norm_embedding = norm()
-            if s.encoder_layers:
-                self.norm_encoder_embedding = norm()
-        if s.encoder_layers:
+        if s.embedding_norm and both:
+            self.norm_encoder_embedding = norm()
+        if both:
             self.encoder = Stack(s, s.encoder_layers, causal=False, stacked=self.stacked)
-        self.trunk = Stack(s, s.layers, bool(s.encoder_layers), s.attends == "causal", self.stacked)
+        self.trunk = Stack(s, s.layers, both, s.attends == "causal", self.stacked)
         if s.head == "transform":
             self.head_transform = dense((s.width, s.width), ("embed", "activation"), True)
             self.head_norm = norm()
@@ -189,10 +188,8 @@ class Model(nn.Module):
                     segments_BT > 0, keys_B=keys_B)
         if self.spec.encoder_layers:
             encoder = dict(encoder or {"tokens": tokens_BT})
-            encoder["segments"], encoder["positions"] = _defaults(encoder["tokens"], encoder.get("segments"),
-                                                                  encoder.get("positions"))
             memory_BSD = self.encode(**encoder, keys_B=layers.fold_in(keys_B, 2 ** 20))
-            mask_BTS = segments_BT[:, :, None] == encoder["segments"][:, None, :]
+            mask_BTS = segments_BT[:, :, None] == _defaults(**encoder)[0][:, None, :]
             view = view._replace(memory_BSD=memory_BSD, memory_mask_B1TS=mask_BTS[:, None])
         return self.trunk(self.embed(tokens_BT, positions_BT, keys_B, types_BT), view)[0]
 
@@ -228,11 +225,8 @@ class Model(nn.Module):
         s = self.spec
         if s.head == "transform":
             x_BTD = self.head_norm(layers.ACTIVATIONS[s.activation](self.head_transform(x_BTD)))
-        if s.tied:
-            table_VD = self.token_embedding.astype(s.dtype)
-            logits_BTV = jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=jnp.float32)
-        else:
-            logits_BTV = self.head(x_BTD)
+        logits_BTV = self.head(x_BTD) if not s.tied else jnp.einsum(
+            "btd,vd->btv", x_BTD, self.token_embedding.astype(s.dtype), preferred_element_type=jnp.float32)
         logits_BTV = logits_BTV * s.logit_scale if s.logit_scale != 1.0 else logits_BTV
         logits_BTV = logits_BTV + self.head_bias if s.head_bias else logits_BTV
         return s.logit_softcap * jnp.tanh(logits_BTV / s.logit_softcap) if s.logit_softcap else logits_BTV
@@ -244,7 +238,7 @@ class Model(nn.Module):
 
     def replaced(self, x_BTD):
         """score_BT, float32: the log-odds that a token is not the original one (Clark et al. 2020)."""
-        h_BTD = nn.gelu(self.replaced_transform(x_BTD), approximate=False)
+        h_BTD = layers.ACTIVATIONS["gelu_exact"](self.replaced_transform(x_BTD))
         return self.replaced_head(h_BTD).astype(jnp.float32)[..., 0]
 
     def decode(self, tokens_BT, positions_BT, cache, last=False, prefix_BT=None):
@@ -266,21 +260,20 @@ class Model(nn.Module):
         if self.spec.encoder_layers:
             view = view._replace(memory_BSD=cache.pop("memory_BSD", None), memory_mask_B1TS=cache["memory_mask_B1TS"])
         x_BTD, blocks = self.trunk(self.embed(tokens_BT, positions_BT), view, cache["layers"])
-        return self.logits(x_BTD[:, -1:] if last else x_BTD), {**cache, "layers": blocks, "positions": held_BS, "index": index + T}
+        cache |= {"layers": blocks, "positions": held_BS, "index": index + T}
+        return self.logits(x_BTD[:, -1:] if last else x_BTD), cache
 
     def begin(self, encoder, cache):
         """`cache` with what an encoder made of its input: tokens, segments and positions, as in `hidden`. The first
         `decode` turns it into keys and values for every layer."""
-        segments, positions = _defaults(encoder["tokens"], encoder.get("segments"), encoder.get("positions"))
-        memory_BSD = self.encode(encoder["tokens"], segments, positions)
-        return {**cache, "memory_mask_B1TS": (segments > 0)[:, None, None], "memory_BSD": memory_BSD}
+        real_BS = _defaults(**encoder)[0] > 0
+        return {**cache, "memory_mask_B1TS": real_BS[:, None, None], "memory_BSD": self.encode(**encoder)}
 
 
-def _defaults(tokens_BT, segments_BT, positions_BT):
-    """One segment a row and positions from 0 where they are not given."""
-    segments_BT = jnp.ones_like(tokens_BT) if segments_BT is None else segments_BT
-    counted_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
-    return segments_BT, counted_BT if positions_BT is None else positions_BT
+def _defaults(tokens, segments=None, positions=None):
+    """(segments, positions): one segment a row and positions from 0 where they are not given."""
+    counted_BT = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    return jnp.ones_like(tokens) if segments is None else segments, counted_BT if positions is None else positions
 
 
 def init_cache(spec, batch, length):

@@ -1,4 +1,4 @@
-"""Tiny models of every kind that makes text, each with the long way to its next token: a whole forward pass, no cache."""
+"""Tiny models of every kind that makes text, each with the long way to its next token: no cache."""
 
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Made(NamedTuple):
     start: int = 2      # an encoder-decoder's first token
 
     def view(self, prompt):
-        """A text of which nothing is made yet: (what the decoder has read, where that begins, where the prompt ends)."""
+        """A text of which nothing is made yet: (what the decoder reads, where that begins, where the prompt ends)."""
         return ((self.start,), 0, 1) if self.model.spec.encoder_layers else (tuple(prompt), 0, len(prompt))
 
     def next(self, views, prompt):

@@ -185,7 +185,8 @@ def test_ids_are_taken_as_they_are(lm):
 @pytest.mark.parametrize("prompts,message", [
     ([[1, 2], []], "prompt 2 must be text or a list of token ids"), ([[1.5]], "prompt 1 must be text"),
     ([1, "a"], "prompt 1 must be text"), ([True], "prompt 1 must be text"),
-    ([3, 257], "prompt 1 holds the id 257; the model's ids are from 0 to 256"), (["a", [-1]], "prompt 2 holds the id -1"),
+    ([3, 257], "prompt 1 holds the id 257; the model has ids from 0 to 256"),
+    (["a", [-1]], "prompt 2 holds the id -1"),
 ], ids=str)
 def test_prompts_that_are_none_are_refused(lm, prompts, message):
     with pytest.raises(UserError, match=message):
@@ -262,7 +263,7 @@ def test_what_draws_is_refused_beside_beams(lm, values):
 
 def test_an_encoder_is_sent_to_its_pipelines(lm):
     encoder = models.build("transformer", vocab_size=257, context=24, width=16, layers=1, heads=2, attends="full")
-    with pytest.raises(UserError, match=r'an encoder makes no text; use lmlab.pipeline\("fill-mask"'):
+    with pytest.raises(UserError, match=r'an encoder makes no text; use lmlab.pipeline\("feature-extraction"'):
         generate(dataclasses.replace(lm, model=encoder), "a")
 
 

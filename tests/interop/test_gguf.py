@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from lmlab.interop import gguf, gguf_file, huggingface
+from lmlab.interop import gguf, gguf_file, gguf_tokenizer, huggingface
 from lmlab.interop.families import FAMILIES
 from lmlab.utils.errors import UserError
 
@@ -46,8 +46,7 @@ def write(path, tensors, *, change=(), kind="F32", tokenizer=True):
             "llama.rope.dimension_count": 4, **dict(change)}
     for key, value in meta.items():
         if value is not None:
-            getattr(writer, {int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}[type(value)])(
-                key, value)
+            {int: writer.add_uint32, str: writer.add_string, tuple: writer.add_array}[type(value)](key, value)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(5000.0)
     if tokenizer:
@@ -152,6 +151,9 @@ def test_what_is_not_supported_is_one_line(tmp_path):
             ("llama.feed_forward_length", 32): "gate_proj.weight. has shape",
             ("llama.expert_count", 8): "llama.expert_count=8 is not supported",
             ("llama.rope.dimension_count", 2): "only a whole head's 4",
+            ("llama.rope.dimension_count", (4, 4)): "only a whole head's 4",
+            ("llama.feed_forward_length", (24, 24)): "feed_forward_length=.24, 24. must be one positive number",
+            ("llama.expert_count", (1, 2)): "expert_count",
             ("llama.rope.scaling.type", "yarn"): "yarn"}.items()):
         with pytest.raises(UserError, match=words) as error:
             gguf.load(write(tmp_path / f"{number}.gguf", tensors, change=[change]))
@@ -187,7 +189,7 @@ BAD = {
     "2**64-1 tensors": (header(2 ** 64 - 1, 0), "damaged"),
     "metadata beyond the file": (header(0, 60000, KEY + struct.pack("<IB", 7, 1)), "damaged: a key has 8 bytes more"),
     "a key of 2**63": (header(0, 1, text(b"k", 2 ** 63)), "a key has 9223372036854775808 bytes more"),
-    "a text of 2**40": (header(0, 1, KEY + struct.pack("<I", 8) + text(b"x", 2 ** 40)), "metadata 'k' has 1099511627776"),
+    "a text of 2**40": (header(0, 1, KEY + struct.pack("<I", 8) + text(b"x", 2 ** 40)), "'k' has 1099511627776 bytes"),
     "2**61 numbers": (header(0, 1, KEY + struct.pack("<IIQ", 9, 12, 2 ** 61)), "metadata 'k' has 18446744073709551616"),
     "2**61 texts": (header(0, 1, KEY + struct.pack("<IIQ", 9, 8, 2 ** 61)), "metadata 'k' has"),
     "lists of lists": (header(0, 1, KEY + struct.pack("<IIQ", 9, 9, 1)), "metadata 'k' is of unknown type 9"),
@@ -253,3 +255,45 @@ def test_fuzzed_files_end_in_a_user_error_and_little_memory(tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     refused, kilobytes = map(int, done.stdout.split())
     assert refused > 250 and kilobytes < 100_000
+
+
+def test_a_sentencepiece_tokenizer_gives_sentencepieces_ids(tmp_path):
+    """LLaMA 2's kind, made from a model trained here: the oracle is sentencepiece itself."""
+    import io
+
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+    made = io.BytesIO()
+    words = ["the cat sat on the mat", "naïve café", "a capital of France is Paris", "春眠不觉晓", "12 345 6789"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words * 20), model_writer=made, model_type="bpe", vocab_size=340, byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, character_coverage=0.98, minloglevel=2)
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(made.getvalue())
+    writer = official.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([piece.piece for piece in model.pieces])
+    writer.add_token_scores([piece.score for piece in model.pieces])
+    writer.add_token_types([piece.type for piece in model.pieces])
+    writer.add_bos_token_id(1), writer.add_eos_token_id(2), writer.add_unk_token_id(0)
+    writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
+    tokenizer = gguf_tokenizer.build("x.gguf", gguf_file.read(tmp_path / "x.gguf").meta)
+    oracle = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+    for text in [*words, "the 晓 café is 99", "  two  spaces ", "new\nline\tand 🙂"]:
+        assert tokenizer.encode(text) == oracle.encode(text), text
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.specials["bos"] == 1 and tokenizer.eod == 2
+
+
+@pytest.mark.parametrize("change,words", [
+    ({"model": "bert"}, "tokenizer.ggml.model='bert' is not supported; one of gpt2, llama"),
+    ({"pre": "new-model"}, "tokenizer.ggml.pre='new-model' is not supported"),
+    ({"tokens": None}, "do not fit together"), ({"merges": ["h zz"]}, "do not fit together"),
+    ({"merges": ["h"]}, "do not fit together"), ({"eos_token_id": 999}, "do not fit together"),
+    ({"token_type": np.ones(3)}, "do not fit together"), ({"tokens": [1, 2]}, "do not fit together"),
+])
+def test_a_tokenizer_that_does_not_fit_together_is_one_line(change, words, tiny):
+    meta = {**gguf_file.read(tiny).meta, **{f"tokenizer.ggml.{key}": value for key, value in change.items()}}
+    with pytest.raises(UserError, match=words) as error:
+        gguf_tokenizer.build("x.gguf", meta)
+    assert "\n" not in str(error.value) and "x.gguf" in str(error.value)

@@ -1,5 +1,5 @@
-"""GGUF files of every architecture, made from random models of transformers, against these models; and what transformers
-itself reads from the file."""
+"""GGUF files of every architecture, made from random models of transformers, against these models; and what
+transformers itself reads from the file."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,16 @@ LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq
 # name: (class, what its config has beyond SIZES, general.architecture, norms stored plus one)
 CASES = {
     "llama": ("Llama", dict(tie_word_embeddings=False), "llama", 0),
-    "llama tied, llama3 angles": ("Llama", dict(tie_word_embeddings=True, rope_parameters=LLAMA3, head_dim=32), "llama", 0),
+    "llama3 angles": ("Llama", dict(tie_word_embeddings=True, rope_parameters=LLAMA3, head_dim=32), "llama", 0),
     "qwen2": ("Qwen2", dict(tie_word_embeddings=True), "qwen2", 0),
     "qwen3": ("Qwen3", dict(head_dim=20, tie_word_embeddings=False), "qwen3", 0),
     "gemma2": ("Gemma2", dict(head_dim=20, query_pre_attn_scalar=20, sliding_window=5, tie_word_embeddings=True,
                               attn_logit_softcapping=20.0, final_logit_softcapping=30.0), "gemma2", 1),
-    "gemma3": ("Gemma3", dict(head_dim=20, query_pre_attn_scalar=20, sliding_window=5, num_hidden_layers=7), "gemma3", 1),
+    "gemma3": ("Gemma3", dict(head_dim=20, query_pre_attn_scalar=20, sliding_window=5, num_hidden_layers=7),
+               "gemma3", 1),
 }
-KEYS = {"hidden_size": "embedding_length", "num_hidden_layers": "block_count", "intermediate_size": "feed_forward_length",
+KEYS = {"hidden_size": "embedding_length", "num_hidden_layers": "block_count",
+        "intermediate_size": "feed_forward_length",
         "num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
         "max_position_embeddings": "context_length", "rms_norm_eps": "attention.layer_norm_rms_epsilon",
         "head_dim": "attention.key_length", "sliding_window": "attention.sliding_window",

@@ -229,6 +229,15 @@ def test_a_head_that_is_not_the_embedding_is_not_tied(folder):
     np.testing.assert_array_equal(loaded.params["head"]["kernel"], 2 * arrays["token_embedding"].T)
 
 
+def test_two_tables_of_embeddings_are_refused(folder):
+    path = folder("bart", tied=False)[0]
+    rewrite(path, lambda t: t.update({"model.encoder.embed_tokens.weight": t["model.shared.weight"]}))
+    interop.load(path)
+    rewrite(path, lambda t: t.update({"model.decoder.embed_tokens.weight": t["model.shared.weight"] + 1}))
+    with pytest.raises(UserError, match="'model.decoder.embed_tokens.weight' is not 'model.shared.weight'; only one"):
+        interop.load(path)
+
+
 def test_half_precision_and_memory(folder):
     """bfloat16 tensors become float32 without a second copy of the model."""
     path, _, arrays = folder(width=512, heads=8, ff=2048, vocab_size=8000)

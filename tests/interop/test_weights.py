@@ -1,4 +1,4 @@
-"""Safetensors in and out: against the safetensors package, and against files that are cut, lie or were tampered with."""
+"""Safetensors in and out: against the safetensors package, and against files that are cut, lie or were changed."""
 
 import json
 import struct
@@ -167,8 +167,8 @@ for turn in range(600):
     elif turn % 3 == 1:
         data = data[:rng.randrange(len(whole))]
     else:
-        data[:8] = struct.pack("<Q", rng.choice((0, 1, rng.randrange(length), length, 2 ** 31, 2 ** 40, 2 ** 62, 2 ** 63,
-                                                 rng.randrange(2 ** 64))))
+        data[:8] = struct.pack("<Q", rng.choice((0, 1, rng.randrange(length), length, 2 ** 31, 2 ** 40, 2 ** 62,
+                                                 2 ** 63, rng.randrange(2 ** 64))))
     path.write_bytes(data)
     try:
         found = weights.read_file(path)

@@ -89,9 +89,9 @@ def test_the_usual_sizes():
     (dict(remat="all"), "config.model.remat='all' is unknown"),
     (dict(qk_norm=True), "config.model.qk_norm=True is unknown; one of none, head, all"),
     (dict(attends="both"), "config.model.attends='both' is unknown.*one of causal, full, prefix"),
-    (dict(window=-1), "config.model.window=-1 must not be negative"),
+    (dict(window=-1), "config.model.window=-1 must be at least 0"),
     (dict(experts=2, experts_per_token=3), "config.model.experts_per_token=3 must be from 1 to config.model.experts=2"),
-    (dict(experts=2, expert_balance=-1.0), "config.model.expert_balance=-1.0 must not be negative"),
+    (dict(experts=2, expert_balance=-1.0), "config.model.expert_balance=-1.0 must be at least 0"),
     (dict(positions="relative", relative_buckets=3), "config.model.relative_buckets=3 must be at least 4"),
     (dict(positions="relative", relative_distance=16), "config.model.relative_distance=16 must be above"),
 ])

@@ -55,7 +55,8 @@ def one_by_one(build):
 
     def make(name):
         if name not in made:
-            model, params = build(name, dropout=0.2)
+            model, params = build(name)
+            model = transformer.Model(dataclasses.replace(model.spec, dropout=0.2))
             batch, keys_B = kinds.batch_of(model.spec)[0], keys(4)
             loop, flat = transformer.unstack(model, params)
             value, grads = jax.jit(jax.value_and_grad(lambda p: score(loop, p, batch, keys_B)))(flat)
@@ -143,27 +144,34 @@ def test_decoding_with_a_cache_equals_the_full_forward(name, build, assert_close
     assert "memory_BSD" not in cache  # its keys and values stand in for it
 
 
-def influence(name, build, slot):
-    """The slots (T,) whose logits change with the token in `slot`, in a row of one document."""
-    model, params = build(name)
-    batch, _ = kinds.batch_of(model.spec, ((4, 6, 4),) * 2, seed=6)
-    batch = jax.tree.map(lambda x: np.stack([x[0], x[0]]), batch)
-    batch["tokens"][1, slot] = (batch["tokens"][1, slot] + 1) % 37
-    logits = np.asarray(jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b)))(batch))
-    return np.flatnonzero((logits[0] != logits[1]).any(-1)).tolist(), batch
-
-
 @pytest.mark.parametrize("name,slot,seen", [
     ("gpt2", 6, [6, 7, 8, 9]), ("llama", 4, [4, 5, 6, 7, 8, 9]), ("t5", 8, [8, 9]), ("bert", 8, [4, 5, 6, 7, 8, 9]),
-    ("prefix", 5, [4, 5, 6, 7, 8, 9]), ("prefix", 7, [7, 8, 9])])  # the second document; its first two are prefix
+    ("prefix", 5, [4, 5, 6, 7, 8, 9]),
+    ("prefix", 7, [7, 8, 9])])  # the first two of its tokens are prefix
 def test_who_sees_a_token(name, slot, seen, build):
-    assert influence(name, build, slot)[0] == seen
+    """The slots of the second of three documents whose logits change with its token in `slot`."""
+    model, params = build(name)
+    batch, _ = kinds.batch_of(model.spec, ((4, 6, 4),), seed=6)
+    batch = jax.tree.map(lambda x: np.concatenate([x, x]), batch)
+    batch["tokens"][1, slot] = (batch["tokens"][1, slot] + 1) % 37
+    logits = np.asarray(jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b)))(batch))
+    assert np.flatnonzero((logits[0] != logits[1]).any(-1)).tolist() == seen
+
+
+@pytest.mark.parametrize("name", ["t5", "modern_pair"])
+def test_a_source_is_seen_by_its_own_target_only(name, build):
+    model, params = build(name)
+    batch, _ = kinds.batch_of(model.spec, ((4, 6, 4),), seed=6)
+    batch = jax.tree.map(lambda x: np.concatenate([x, x]), batch)
+    batch["encoder_tokens"][1, 7] = (batch["encoder_tokens"][1, 7] + 1) % 37  # of the second document
+    logits = np.asarray(jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b)))(batch))
+    assert np.flatnonzero((logits[0] != logits[1]).any(-1)).tolist() == [4, 5, 6, 7, 8, 9]
 
 
 def test_intermediates_hold_attention_and_residual_stream(build):
     model, params = build("modern_pair")
     batch, _ = kinds.batch_of(model.spec)
-    logits, state = model.apply({"params": params}, **kinds.inputs(batch), mutable=["intermediates"])
+    logits, state = jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b), mutable=["intermediates"]))(batch)
     found = trees.by_path(state["intermediates"])
     of = lambda stack, *path: found["/".join([stack, "blocks", *path, "0"])]
     assert of("encoder", "residual_BTD").shape == (3, 4, 16, 16)
@@ -182,10 +190,10 @@ def test_intermediates_hold_attention_and_residual_stream(build):
 
 
 def test_softcap_bounds_the_logits_as_the_formula_says(build):
-    model, params = build("gpt2", logit_softcap=2.0)
+    model, params = build("gpt2")
     tokens = np.arange(8)[None]
-    plain = transformer.Model(dataclasses.replace(model.spec, logit_softcap=0.0)).apply({"params": params}, tokens)
-    capped = model.apply({"params": params}, tokens)
+    plain = model.apply({"params": params}, tokens)
+    capped = transformer.Model(dataclasses.replace(model.spec, logit_softcap=2.0)).apply({"params": params}, tokens)
     assert np.abs(plain).max() > 2
     np.testing.assert_allclose(capped, 2 * np.tanh(np.asarray(plain) / 2), atol=1e-5)
 

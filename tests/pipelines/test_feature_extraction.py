@@ -1,4 +1,4 @@
-"""States and sentence embeddings: against the network applied to each text alone, and what is done with them by hand."""
+"""States and sentence embeddings: against the network applied to each text alone, and pooling by hand."""
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,8 @@ def make(lively):
     what a folder says of its embeddings."""
     def made(embedding=None, **kwargs):
         """kwargs: of the Spec."""
-        spec = Spec(**{"vocab_size": 258, "width": 16, "layers": 2, "heads": 2, "context": 20, "attends": "full", **kwargs})
+        spec = Spec(**{"vocab_size": 258, "width": 16, "layers": 2, "heads": 2, "context": 20, "attends": "full",
+                       **kwargs})
         model = transformer.Model(spec)
         params = lively(nn.meta.unbox(jax.jit(lambda key: transformer.init(model, key))(jax.random.key(0))))
         extras = {"extras": {"embedding": embedding}} if embedding else {}
@@ -63,7 +64,8 @@ def test_the_call_gives_nested_lists_as_transformers_does(encoder):
     one, many = call("x"), call(["x", "ab"])
     assert np.shape(one) == (1, 3, 16) and [np.shape(row) for row in many] == [(1, 3, 16), (1, 4, 16)]
     np.testing.assert_allclose(many[0], one, atol=1e-6)
-    assert call([]) == [] and np.shape(call("x", pooled=True)) == (16,) and np.shape(call(["x"], pooled=True)) == (1, 16)
+    assert call([]) == [] and np.shape(call("x", pooled=True)) == (16,)
+    assert np.shape(call(["x"], pooled=True)) == (1, 16)
     assert isinstance(one[0][0][0], float)
 
 
@@ -101,8 +103,9 @@ def test_similarity_is_the_cosine_of_embeddings(encoder):
     np.testing.assert_allclose(call({"source_sentence": "x", "sentences": ["x"]}), [1.0], atol=1e-6)
 
 
-@pytest.mark.parametrize("inputs", ["x", {"source_sentence": "x"}, {"source_sentence": "x", "sentences": "y"},
-                                    {"source_sentence": 3, "sentences": ["y"]}, {"source_sentence": "x", "sentences": [1]}])
+@pytest.mark.parametrize("inputs", [
+    "x", {"source_sentence": "x"}, {"source_sentence": "x", "sentences": "y"},
+    {"source_sentence": 3, "sentences": ["y"]}, {"source_sentence": "x", "sentences": [1]}])
 def test_what_is_no_sentence_is_one_line(encoder, inputs):
     with pytest.raises(UserError, match="sentence|no text"):
         sentence_similarity.make(encoder)(inputs)

@@ -20,7 +20,13 @@ SPECS = {
     "gpt2": dict(),
     "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
     "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False),
-    "two_wide": dict(width=2, heads=1, ff=2)}
+    "two_wide": dict(width=2, heads=1, ff=2),
+    "pair": dict(encoder_layers=3, positions="relative", norm="rms", norm_place="both", bias=False, kv_heads=2,
+                 experts=3, activation="swiglu", ff=12, tied=False),
+    "bert": dict(attends="full", norm_place="post", token_types=2, embedding_norm=True, head="transform",
+                 head_bias=True, pooler=True)}
+# What Muon takes: every kernel of a layer, but the one that chooses experts.
+TAKEN = re.compile(r"(trunk|encoder)/blocks/((attention|cross|ff)/.*kernel|experts/(wi|wi_linear|wo))$")
 
 
 def shapes(name):
@@ -65,7 +71,7 @@ def test_adamw_is_five_steps_of_numpy_with_norms_and_biases_undecayed(assert_clo
 def test_decay_falls_on_matrices_and_embeddings_only():
     for name in SPECS:
         for path, decays in by_path(optimizer.decayed(shapes(name))).items():
-            assert decays == (path.endswith("kernel") or path.endswith("embedding")), path
+            assert decays == (path.split("/")[-1].split("_")[-1] not in ("scale", "bias")), path
 
 
 def test_sgd_and_adam(assert_close):
@@ -83,6 +89,10 @@ MATRICES = {  # a layer's kernel -> the matrices in it, (inputs, outputs)
     "ff/wi": lambda w: [w],
     "ff/wi_gated": lambda w: [w[:, 0], w[:, 1]],
     "ff/wo": lambda w: [w],
+    "cross/q": lambda w: [w.reshape(w.shape[0], -1)],
+    "cross/kv": lambda w: [w[:, :, i].reshape(w.shape[0], -1) for i in range(2)],
+    "cross/out": lambda w: [w.reshape(-1, w.shape[-1])],
+    "experts": list,  # a matrix for each
 }
 
 
@@ -93,10 +103,11 @@ def test_muon_updates_each_matrix_of_each_layer_as_if_it_were_alone(name):
     end, grads = run(optimizer.build(steps=9, name="muon", **settings, **PLAIN), start, 2)
     alone = optax.contrib.muon(0.01, beta=0.9, weight_decay=0.1)
     one = jax.jit(lambda g, state, w: alone.update(g, state, w))
-    found = [path for path in by_path(start) if path.startswith("trunk/blocks/") and path.endswith("kernel")]
-    assert len(found) == 4
+    found = [path for path in by_path(start) if TAKEN.match(path)]
+    assert len(found) == {"pair": 5 + 8}.get(name, 4)
     for path in found:
-        cut = MATRICES[path[len("trunk/blocks/"):-len("/kernel")]]
+        place = path.split("/blocks/")[1].removesuffix("/kernel")
+        cut = MATRICES["experts" if place.startswith("experts") else place]
         for layer in (0, 2):
             matrices = lambda tree: cut(np.asarray(by_path(tree)[path])[layer])
             for i, w in enumerate(matrices(start)):
@@ -111,18 +122,18 @@ def test_muon_sends_all_else_to_adamw_at_its_own_rate(assert_close):
     start = random(shapes("quickstart"), 0)
     muon = run(optimizer.build(steps=9, name="muon", adam_rate=0.003, **PLAIN), start, 3)[0]
     adamw = run(optimizer.build(steps=9, name="adamw", **{**PLAIN, "rate": 0.003}), start, 3)[0]
-    rest = {path for path in by_path(start) if not re.match("trunk/blocks/.*kernel", path)}
+    rest = {path for path in by_path(start) if not TAKEN.match(path)}
     assert {"token_embedding", "trunk/norm_final/scale", "trunk/blocks/attention/q_norm/scale",
             "trunk/blocks/norm_ff/scale"} <= rest
     assert_close(*({path: by_path(tree)[path] for path in rest} for tree in (muon, adamw)), 1e-7)
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_kernel_of_a_layer_is_in_muons_table_and_nothing_else(name):
+def test_every_matrix_of_a_layer_is_in_muons_table_and_nothing_else(name):
     is_numbers = lambda x: x is None or isinstance(x, optax.contrib.MuonDimensionNumbers)
     table = jax.tree_util.tree_leaves_with_path(optimizer.muon_dimensions(shapes(name)), is_leaf=is_numbers)
     for (path, numbers), owner in zip(table, by_path(shapes(name)), strict=True):
-        assert (numbers is not None) == (owner.startswith("trunk/blocks/") and owner.endswith("kernel")), owner
+        assert (numbers is not None) == bool(TAKEN.match(owner)), owner
 
 
 def test_penalties_are_the_gradients_of_l1_and_l2(assert_close):

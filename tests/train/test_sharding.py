@@ -1,6 +1,8 @@
 """Meshes, and where parameters and moments live on them."""
 
+import flax.linen as nn
 import jax
+import kinds
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
@@ -57,16 +59,38 @@ def test_the_table_lays_out_kernels(targets):
     assert where["params/trunk/norm_final/scale"] == PartitionSpec(None)
 
 
+def test_the_table_lays_out_encoders_crosses_and_experts(targets):
+    where = {path: leaf.sharding.spec for path, leaf in targets(
+        "mixed", "sgd", encoder_layers=2, positions="relative", experts=3).items()}
+    at = lambda path: where[f"params/{path}"]
+    assert at("encoder/blocks/attention/qkv/kernel") == at("trunk/blocks/attention/qkv/kernel")
+    assert at("trunk/blocks/cross/q/kernel") == PartitionSpec(None, "fsdp", "tensor", None)
+    assert at("trunk/blocks/cross/kv/kernel") == PartitionSpec(None, "fsdp", "tensor", None, None)
+    assert at("trunk/blocks/cross/out/kernel") == PartitionSpec(None, "tensor", None, "fsdp")
+    assert at("trunk/blocks/experts/wi") == PartitionSpec(None, None, "fsdp", "tensor")
+    assert at("encoder/blocks/experts/wo") == PartitionSpec(None, None, "tensor", "fsdp")
+    assert at("encoder/relative") == PartitionSpec(None, "tensor")
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_every_axis_that_a_model_names_is_in_the_table(kind):
+    known = {axis for axis, _ in sharding.RULES}
+    boxes = jax.tree.leaves(kinds.initial(kind)[1], is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata))
+    assert {axis for box in boxes for axis in box.names} <= known
+
+
 def test_a_ragged_vocabulary_is_on_every_device_of_the_axis(targets):
-    ragged, even = targets("mixed", "sgd"), targets("mixed", "sgd", vocab_size=38)
+    ragged, even = (targets("mixed", "sgd", head_bias=True, vocab_size=size) for size in (37, 38))
     for path, spec, whole in [("params/token_embedding", ("tensor", "fsdp"), (None, "fsdp")),
+                              ("params/head_bias", ("tensor",), (None,)),
                               ("params/head/kernel", ("fsdp", "tensor"), ("fsdp", None))]:
         assert even[path].sharding.spec == PartitionSpec(*spec)
         assert ragged[path].sharding.spec == PartitionSpec(*whole)
 
 
 def test_any_other_ragged_axis_is_refused_by_name(targets):
-    with pytest.raises(UserError, match="config.mesh.tensor=4 does not divide axis 1 of trunk/blocks/attention/qkv/bias"):
+    message = "config.mesh.tensor=4 does not divide axis 1 of trunk/blocks/attention/qkv/bias"
+    with pytest.raises(UserError, match=message):
         targets("tensor", "sgd", kv_heads=2)
 
 

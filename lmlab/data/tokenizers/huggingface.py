@@ -91,7 +91,9 @@ class HuggingFace:
             raise UserError(f"config.tokenizer.path={path}: no such file; give the path of a tokenizer.json")
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises a bare Exception
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a bare Exception of the library's, or a panic, which is none
             raise UserError(f"config.tokenizer.path={path}: not a tokenizer.json ({error})") from error
         more = {}
         if folder and (folder / DESCRIPTION).is_file():

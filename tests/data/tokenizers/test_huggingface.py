@@ -82,3 +82,29 @@ def test_files_that_will_not_do(tmp_path, docs):
     endless.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match="no end token"):
         tokenizers.build("file", path=str(tmp_path), corpus=docs)
+
+
+def test_markup_gives_special_tokens_and_shielded_text_none(tmp_path, docs):
+    for make, end in ((unigram, "</s>"), (wordpiece, "[SEP]")):
+        ours = tokenizers.build("file", path=make(tmp_path), corpus=docs)
+        assert ours.encode_markup(f"the cat{end}cat") == [*ours.encode("the cat"), ours.eod, *ours.encode("cat")]
+        for text in (f"the {end}{end} cat", end, end[:-1], end[0], end[1:], f"x{end[:2]}"):
+            parts = ours.shield(text, "\U000f0000").split("\U000f0000")
+            assert "".join(parts) == text
+            assert ours.eod not in [i for part in (end[0], *parts, end[1:]) for i in ours.encode_markup(part)]
+            # what the neighbours begin or end with makes no special token of the text's own end
+            assert ours.eod not in [i for part in f"a{ours.shield(text, chr(0xf0000))}b".split("\U000f0000")
+                                    for i in ours.encode_markup(part)]
+        assert ours.shield("the cat", "#") == "the cat"
+
+
+def test_markup_is_not_fooled_by_the_normaliser(tmp_path, docs):
+    tokenizer = library.Tokenizer(models.WordLevel({"[SEP]": 0, "a": 1, "?": 2}, unk_token="?"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens([library.AddedToken("[SEP]", normalized=True), "?"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    ours = tokenizers.build("file", path=str(tmp_path), corpus=docs)
+    wide = "\uff3bSEP\uff3d"  # NFKC makes [SEP] of it
+    assert ours.encode_markup("a [SEP] a") == [1, 0, 1]
+    assert 0 not in ours.encode(f"a {wide} a") and 0 not in ours.encode_markup(f"a {wide} a")
+    assert ours.encode_markup(f"[SEP] {wide} [SEP]").count(0) == 2
