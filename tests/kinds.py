@@ -1,4 +1,4 @@
-"""A small network of every kind, at odd settings, and packed batches that suit each: see KINDS, `batch_of`, `inputs`."""
+"""A small network of every kind, at odd settings, and packed batches that suit each."""
 
 import functools
 
@@ -110,5 +110,6 @@ def inputs(batch):
     """The keyword arguments that a model takes of a batch."""
     named = {f"{name}_BT": batch[name] for name in ("tokens", "segments", "positions", "types", "prefix")
              if name in batch}
-    source = {name: batch[f"encoder_{name}"] for name in ("tokens", "segments", "positions") if "encoder_tokens" in batch}
-    return {**named, **({"encoder": source} if source else {})}
+    if "encoder_tokens" in batch:
+        named["encoder"] = {name: batch[f"encoder_{name}"] for name in ("tokens", "segments", "positions")}
+    return named

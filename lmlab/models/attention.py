@@ -111,7 +111,8 @@ class Attention(nn.Module):
         k_BTGK, v_BTGK = qkv_BTGRK[..., R, :], qkv_BTGRK[..., R + 1, :]
         if s.qk_norm != "none":  # of each head, or of all heads as one vector
             flat = lambda x: x if s.qk_norm == "head" else x.reshape(B, T, -1)
-            norm = lambda name, x: layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)(flat(x)).reshape(x.shape)
+            rms = lambda name: layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)
+            norm = lambda name, x: rms(name)(flat(x)).reshape(x.shape)
             q_BTHK, k_BTGK = norm("q_norm", q_BTHK), norm("k_norm", k_BTGK)
         if s.positions == "rotary":
             q_BTHK = layers.rotary(q_BTHK, positions_BT, frequency_K)

@@ -17,7 +17,7 @@ _both = lambda layers, *sizes, **more: _size(layers, *sizes, encoder_layers=laye
 
 # family: (what all its sizes share, {size: the rest}), the first size being the usual one.
 FAMILIES = {
-    "transformer": (dict(positions="sinusoidal_split", context=512, norm_place="post", activation="relu",      # Vaswani 2017
+    "transformer": (dict(positions="sinusoidal_split", context=512, norm_place="post", activation="relu",  # Vaswani 2017
                          embedding_scale=True, dropout=0.1),
                     {"base": _both(6, 512, 8, 2048), "big": _both(6, 1024, 16, 4096, dropout=0.3)}),
     "bert": (dict(**_BERT, token_types=2, pooler=True, norm_eps=1e-12),                                  # Devlin 2019
@@ -32,7 +32,8 @@ FAMILIES = {
             "small": _both(6, 512, 8, 2048, logit_scale=512 ** -0.5),
             "large": _both(24, 1024, 16, 4096, logit_scale=1024 ** -0.5)}),
     "t5_v1_1": (dict(**_T5, activation="geglu", tied=False),                                             # Shazeer 2020
-                {"base": _both(12, 768, 12, 2048), "small": _both(8, 512, 6, 1024), "large": _both(24, 1024, 16, 2816)}),
+                {"base": _both(12, 768, 12, 2048), "small": _both(8, 512, 6, 1024),
+                 "large": _both(24, 1024, 16, 2816)}),
     "bart": (dict(context=1024, position_offset=2, norm_place="post", activation="gelu_exact",           # Lewis 2020
                   embedding_norm=True, head_bias=True, dropout=0.1),
              {"base": _both(6, 768, 12, 3072), "large": _both(12, 1024, 16, 4096)}),

@@ -76,8 +76,9 @@ def test_samples_stand_at_every_evaluation():
 
 
 def test_measured_baselines_are_those_of_the_split(summary):
-    data = run.prepare(run.load_config(tiny() / "run"), run.load_tokenizer(tiny() / "run"))
-    assert report.measure_baselines(data) == {k: v for k, v in summary.items() if k in (
+    config = run.load_config(tiny() / "run")
+    data = run.prepare(config, run.load_tokenizer(tiny() / "run"))
+    assert report.measure_baselines(config, data) == {k: v for k, v in summary.items() if k in (
         "lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte")}
     assert any(word in next(iter(data.corpus.documents("validation"))) for word in WORDS)
 

@@ -13,7 +13,8 @@ from lmlab.utils.errors import UserError
 PUBLISHED = {
     "transformer:base": (37000, 63.1), "transformer:big": (37000, 213),  # the paper rounds the first to 65
     "bert:base": (30522, 110), "bert:large": (30522, 336), "roberta:base": (50265, 125), "roberta:large": (50265, 355),
-    "gpt2:small": (50257, 124.4), "gpt2:medium": (50257, 354.8), "gpt2:large": (50257, 774.0), "gpt2:xl": (50257, 1557.6),
+    "gpt2:small": (50257, 124.4), "gpt2:medium": (50257, 354.8), "gpt2:large": (50257, 774.0),
+    "gpt2:xl": (50257, 1557.6),
     "t5:small": (32128, 60.5), "t5:base": (32128, 222.9), "t5:large": (32128, 737.7),
     "t5_v1_1:small": (32128, 77.0), "t5_v1_1:base": (32128, 247.6), "t5_v1_1:large": (32128, 783.2),
     "bart:base": (50265, 139.4), "bart:large": (50265, 406.3), "marian:base": (58101, 73.9),
@@ -42,8 +43,9 @@ def test_parameters_are_as_many_as_published(name):
 def _plain(t, name, **more):
     """Spec -> the config of `name`, its numbers under transformers' usual names."""
     def make(s):
-        known = {"num_hidden_layers": s.layers, "hidden_size": s.width, "num_attention_heads": s.heads, "intermediate_size": s.hidden,
-                 "vocab_size": s.vocab_size, "max_position_embeddings": s.context + s.position_offset}
+        known = {"num_hidden_layers": s.layers, "hidden_size": s.width, "num_attention_heads": s.heads,
+                 "intermediate_size": s.hidden, "vocab_size": s.vocab_size,
+                 "max_position_embeddings": s.context + s.position_offset}
         return getattr(t, f"{name}Config")(**known | {key: f(s) for key, f in more.items()})
     return make
 
@@ -98,7 +100,8 @@ def test_every_family_has_a_published_count():
 
 def test_a_size_may_be_left_out_and_values_changed():
     assert presets.get("gpt2") == presets.get("gpt2:small")
-    assert presets.get("gpt2:medium", context=256, layers=1) == {**presets.get("gpt2:medium"), "context": 256, "layers": 1}
+    changes = dict(context=256, layers=1)
+    assert presets.get("gpt2:medium", **changes) == presets.get("gpt2:medium") | changes
     presets.get("gpt2")["layers"] = 99
     assert presets.get("gpt2")["layers"] == 12
 

@@ -119,7 +119,7 @@ def test_decoding_with_a_cache_equals_the_full_forward(name, build, assert_close
     tokens, source = rng.integers(0, 37, (2, 9)), rng.integers(0, 37, (2, 7))
     positions = np.array([np.arange(9), np.arange(9) - 3])
     prefix = (positions >= 0) & (positions < [[4], [2]]) if model.spec.attends == "prefix" else None
-    # What follows a token is of no matter: in the full forward the second text begins at once, and the rest is nonsense.
+    # What follows a token is of no matter: in the full forward the second text begins at once, the rest is nonsense.
     shifted = lambda x, by: None if x is None else np.stack([x[0], np.roll(x[1], -by)])
     encoder = {"tokens": source, "segments": np.array([[1] * 7, [0] * 3 + [1] * 4]),
                "positions": np.array([range(7), [0, 0, 0, 0, 1, 2, 3]])}
@@ -171,7 +171,8 @@ def test_a_source_is_seen_by_its_own_target_only(name, build):
 def test_intermediates_hold_attention_and_residual_stream(build):
     model, params = build("modern_pair")
     batch, _ = kinds.batch_of(model.spec)
-    logits, state = jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b), mutable=["intermediates"]))(batch)
+    logits, state = jax.jit(lambda b: model.apply({"params": params}, **kinds.inputs(b), mutable=["intermediates"]))(
+        batch)
     found = trees.by_path(state["intermediates"])
     of = lambda stack, *path: found["/".join([stack, "blocks", *path, "0"])]
     assert of("encoder", "residual_BTD").shape == (3, 4, 16, 16)

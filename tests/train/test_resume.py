@@ -29,25 +29,34 @@ def text(tmp_path_factory):
     return path
 
 
-def config_of(text):
+KINDS = {  # objective: (its settings, the model's)
+    "causal": (dict(), dict(positions="rotary")),
+    "masked": (dict(pairs="sentence_order", rate=0.3), dict(attends="full", token_types=2, pooler=True)),
+    "span_corruption": (dict(rate=0.3), dict(encoder_layers=1, positions="relative", experts=3)),
+}
+
+
+def config_of(text, kind):
     """Muon, dropout, packed windows, two accumulated pieces."""
+    objective, model = KINDS[kind]
     return run.complete(dict(
         seed=11, data=dict(path=str(text)), tokenizer=dict(name="bytes"),
-        model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, positions="rotary",
-                   unroll=1),
-        objective=dict(name="causal"), optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
+        model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, unroll=1, **model),
+        objective=dict(name=kind, **objective),
+        optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
         train=dict(steps=STEPS, batch=8, accumulation=2, windows="packed", log_every=1),
         mesh=dict(data=2), evals=dict()), {})
 
 
-def session(text, folder, stop_at=None):
+def session(text, folder, stop_at=None, kind="causal"):
     """Everything anew, as a new process would: config, data, model, strategy, checkpoints. Returns (state, report)."""
-    config = config_of(text)
+    config = config_of(text, kind)
     settings = loop.Settings(**config.train)
     data = run.prepare(config)
     model = run.build_model(config, data.tokenizer.vocab_size)
     mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:2])
-    strategy = step.make_strategy("jit", model, run.initialiser(config, model), run.build_objective(config, 257),
+    strategy = step.make_strategy("jit", model, run.initialiser(config, model), run.build_objective(
+                                      config, data.tokenizer.vocab_size),
                                   *optimizer.build(steps=STEPS, **config.optimizer), mesh,
                                   seed=config.seed, accumulation=settings.accumulation)
     batches = run.train_batches(config, data)
@@ -89,6 +98,14 @@ def test_n_steps_are_k_steps_then_n_minus_k(text, eight, tmp_path, assert_same):
     assert_same(state, whole)  # parameters, both of Muon's optimizers, step
     assert story(tmp_path / "cut") == story(tmp_path / "whole")
     assert len({row["loss"] for row in story(tmp_path / "cut")}) == STEPS
+
+
+@pytest.mark.parametrize("kind", ["masked", "span_corruption"])
+def test_so_it_is_for_an_encoder_and_an_encoder_decoder(kind, text, eight, tmp_path, assert_same):
+    whole, _ = session(text, tmp_path / "whole", kind=kind)
+    session(text, tmp_path / "cut", stop_at=3, kind=kind)
+    assert_same(session(text, tmp_path / "cut", kind=kind)[0], whole)
+    assert story(tmp_path / "cut") == story(tmp_path / "whole")
 
 
 def command(text, workdir, steps):

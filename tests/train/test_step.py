@@ -26,7 +26,7 @@ CASES = {  # name: (model, objective)
                              head_bias=True, bias=False),
                         dict(objective="seq2seq", smoothing=0.1, chunk=8)),
 }
-ROWS = kinds.ROWS * 3 + ((), (4,), (), ())  # of 16 rows four are empty: devices and pieces get unequal numbers of tokens
+ROWS = kinds.ROWS * 3 + ((), (4,), (), ())  # of 16: devices and pieces get unequal numbers of tokens, some none
 
 
 @pytest.fixture(scope="module")
