@@ -19,13 +19,14 @@ from lmlab.models import presets
 MUON = dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
             weight_decay=0.0, beta2=0.95)
 WORDPIECE = dict(name="wordpiece", vocab_size=2048)
-SMALL = presets.get("bert", context=128, width=128, layers=4, heads=4, ff=512, dropout=0.0)
+DATA = dict(validation=0.1)  # some 1,500 pairs to judge by
+SMALL = presets.get("bert", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True)
 
 PRESETS = {
-    "tiny": dict(tokenizer=WORDPIECE, model=SMALL, objective=dict(pairs="next_sentence"), optimizer=MUON,
-                 train=dict(steps=600, batch=32), evals=dict(samples=1)),
-    "small": dict(tokenizer=WORDPIECE, model=SMALL, objective=dict(pairs="next_sentence"), optimizer=MUON,
-                  train=dict(steps=6000, batch=32), evals=dict(samples=1)),
+    "tiny": dict(data=DATA, tokenizer=WORDPIECE, model=SMALL, objective=dict(pairs="next_sentence"), optimizer=MUON,
+                 train=dict(steps=600, batch=64)),
+    "small": dict(data=DATA, tokenizer=WORDPIECE, model=SMALL, objective=dict(pairs="next_sentence"), optimizer=MUON,
+                  train=dict(steps=2400, batch=64)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="wordpiece", vocab_size=30522), model=presets.get("bert:base"),
         objective=dict(pairs="next_sentence"),

@@ -20,11 +20,11 @@ ENCODER = dict(head="linear", pooler=False, tied=True)
 PRESETS = {
     "tiny": dict(
         tokenizer=dict(name="wordpiece", vocab_size=2048),
-        model=presets.get("bert", context=128, width=128, layers=4, heads=4, ff=512, dropout=0.0, generator=0.5,
-                          **ENCODER),
+        model=presets.get("bert", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True,
+                          generator=0.5, **ENCODER),
         optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
                        weight_decay=0.0, beta2=0.95),
-        train=dict(steps=600, batch=32), evals=dict(samples=1)),
+        train=dict(steps=400, batch=64)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="wordpiece", vocab_size=30522),
         model=presets.get("bert:base", generator=1 / 3, **ENCODER),

@@ -17,10 +17,10 @@ from lmlab.models import presets
 PRESETS = {
     "tiny": dict(
         tokenizer=dict(name="bbpe", vocab_size=2048),
-        model=presets.get("roberta", context=128, width=128, layers=4, heads=4, ff=512, dropout=0.0),
+        model=presets.get("roberta", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True),
         optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
                        weight_decay=0.0, beta2=0.95),
-        train=dict(steps=600, batch=32), evals=dict(samples=1)),
+        train=dict(steps=400, batch=64)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="bbpe", vocab_size=50265), model=presets.get("roberta:base"),
         optimizer=dict(rate=6e-4, schedule="wsd", decay=1.0, floor=0.0, warmup=24_000, beta2=0.98, eps=1e-6,

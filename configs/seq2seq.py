@@ -23,14 +23,14 @@ PRESETS = {
                           dropout=0.1),
         objective=dict(smoothing=0.1),
         optimizer=dict(rate=2e-3, schedule="rsqrt", warmup=200, beta2=0.98, eps=1e-9, weight_decay=0.0),
-        train=dict(steps=800, batch=32), evals=dict(samples=4)),
+        train=dict(steps=800, batch=32), evals=dict(samples=4, sample_tokens=60)),
     "small": dict(
         data=dict(source="files"), tokenizer=dict(name="bpe", vocab_size=8000),
         model=presets.get("transformer", context=64, width=256, layers=3, encoder_layers=3, heads=4, ff=1024,
                           dropout=0.1),
         objective=dict(smoothing=0.1),
         optimizer=dict(rate=1e-3, schedule="rsqrt", warmup=500, beta2=0.98, eps=1e-9, weight_decay=0.0),
-        train=dict(steps=4000, batch=64), evals=dict(samples=4)),
+        train=dict(steps=4000, batch=64), evals=dict(samples=4, sample_tokens=60)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="bpe", vocab_size=37000),
         model=presets.get("transformer:base"), objective=dict(smoothing=0.1),

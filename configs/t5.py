@@ -21,17 +21,17 @@ from lmlab.models import presets
 TINY = dict(
     tokenizer=dict(name="unigram", vocab_size=2048),
     model=presets.get("t5_v1_1", context=128, width=128, layers=2, encoder_layers=2, heads=4, head_dim=32, ff=256,
-                      dropout=0.0),
+                      dropout=0.0, zero_init=True),
     optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
                    weight_decay=0.0, beta2=0.95),
-    train=dict(steps=600, batch=32), evals=dict(samples=1))
+    train=dict(steps=400, batch=32), evals=dict(samples=2, sample_tokens=60))
 
 PRESETS = {
     "tiny": TINY,
     "ul2": {**TINY, "objective": dict(name="ul2")},
     "bart": {**TINY, "objective": dict(name="denoising"),
              "model": presets.get("bart", context=128, width=128, layers=2, encoder_layers=2, heads=4, ff=512,
-                                  dropout=0.0)},
+                                  dropout=0.0, zero_init=True)},
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="unigram", vocab_size=32000), model=presets.get("t5:base"),
         optimizer=dict(rate=1e-3, schedule="rsqrt", warmup=10_000, beta2=0.999, weight_decay=0.0),

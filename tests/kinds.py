@@ -41,7 +41,7 @@ KINDS = {
                activation="geglu", score_scale=1.0, tied=False, head_dim=6),
     "bart": dict(encoder_layers=1, position_offset=2, norm_place="post", activation="gelu_exact", embedding_norm=True,
                  head_bias=True),
-    "marian": dict(encoder_layers=2, positions="sinusoidal_split", norm_place="post", activation="silu", kv_heads=2,
+    "marian": dict(encoder_layers=2, positions="sinusoidal", norm_place="post", activation="silu", kv_heads=2,
                    embedding_scale=True, head_bias=True, logit_scale=0.5),
     "modern_pair": dict(encoder_layers=3, positions="rotary", window=3, window_every=2, norm="rms", norm_place="both",
                         activation="swiglu", qk_norm="head", kv_heads=2, bias=False, experts=4, ff=12),

@@ -200,7 +200,7 @@ FAMILIES = {
                            "pad_token_id": spec.position_offset - 1}), only={"hidden_act": ("gelu",)}),
     "bart": _seq2seq("BartForConditionalGeneration", dict(positions="learned", position_offset=2, embedding_norm=True),
                      only={"normalize_embedding": (True,), "static_position_embeddings": (False,)}),
-    "marian": _seq2seq("MarianMTModel", dict(positions="sinusoidal_split")),
+    "marian": _seq2seq("MarianMTModel", dict(positions="sinusoidal")),
     "t5": Family(
         heads=(("T5ForConditionalGeneration", {}),),
         names={"token_embedding": "shared.weight", "head": "lm_head", "trunk/norm_final": "decoder.final_layer_norm",

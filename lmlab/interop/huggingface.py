@@ -84,15 +84,14 @@ def save(folder, kwargs, params, tokenizer=None) -> str:
       UserError: where no architecture of Hugging Face's is this network; it names what differs in the nearest.
     """
     folder, spec = Path(folder), Spec(**kwargs)
-    if spec.encoder_layers and spec.norm_place == "post" and not spec.head_bias:
-        zeros = np.zeros(spec.vocab_size, np.float32)
-        return save(folder, {**kwargs, "head_bias": True}, {**params, "head_bias": zeros}, tokenizer)
     kind, architecture = find(spec)
     if kind == "roberta" and tokenizer is not None and tokenizer.specials.get("pad") != spec.position_offset - 1:
         rows = np.asarray(params["position_embedding"])[spec.position_offset:]
         return save(folder, {**kwargs, "position_offset": 0}, {**params, "position_embedding": rows}, tokenizer)
     family = FAMILIES[kind]
     arrays = {path: np.asarray(x) for path, x in flax.traverse_util.flatten_dict(params, sep="/").items()}
+    if spec.encoder_layers and "head_bias" in family.names:
+        arrays.setdefault("head_bias", np.zeros(spec.vocab_size, np.float32))
     bare, tensors = spec.head == "linear" and "head_transform" in family.names, {}
     found, without = places(family, {path: x.shape for path, x in arrays.items()})
     for place in found:
@@ -128,8 +127,9 @@ def find(spec) -> tuple[str, str]:
         except UserError:
             continue
         for architecture, fields in family.heads:
-            free = {"pooler": spec.pooler} if "pooler" in family.names else {}
-            differs = difference(spec, Spec(**{**kwargs, **free, **fields}))
+            pooler = {"pooler": spec.pooler} if "pooler" in family.names else {}  # unless the class says
+            bias = {"head_bias": spec.head_bias} if spec.encoder_layers and "head_bias" in fields else {}  # or zeros
+            differs = difference(spec, Spec(**{**kwargs, **pooler, **fields, **bias}))
             if not differs:
                 return kind, architecture
             if nearest is None or len(differs) < len(nearest[1]):

@@ -105,13 +105,11 @@ def rotary(x_BTHK, positions_BT, frequency_K):
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
 
 
-def sinusoids(length, width, split=False):
-    """The table of Vaswani et al. 2017, section 3.5: float32 (length, width), sines in even columns, cosines in odd;
-    split: sines in the first half, cosines in the second."""
+def sinusoids(length, width):
+    """The table of Vaswani et al. 2017, section 3.5, its columns in the order of their tensor2tensor: sines in the first
+    half, cosines in the second. Float32 (length, width)."""
     angle = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
-    halves = np.concatenate([np.sin(angle), np.cos(angle)[:, :width // 2]], 1, dtype=np.float32)
-    column = np.arange(width)
-    return halves[:, column if split else column // 2 + column % 2 * angle.shape[1]]
+    return np.concatenate([np.sin(angle), np.cos(angle)[:, :width // 2]], 1, dtype=np.float32)
 
 
 def fold_in(keys_B, data):

@@ -17,7 +17,7 @@ _both = lambda layers, *sizes, **more: _size(layers, *sizes, encoder_layers=laye
 
 # family: (what all its sizes share, {size: the rest}), the first size being the usual one.
 FAMILIES = {
-    "transformer": (dict(positions="sinusoidal_split", context=512, norm_place="post", activation="relu",  # Vaswani 2017
+    "transformer": (dict(positions="sinusoidal", context=512, norm_place="post", activation="relu",      # Vaswani 2017
                          embedding_scale=True, dropout=0.1),
                     {"base": _both(6, 512, 8, 2048), "big": _both(6, 1024, 16, 4096, dropout=0.3)}),
     "bert": (dict(**_BERT, token_types=2, pooler=True, norm_eps=1e-12),                                  # Devlin 2019
@@ -37,7 +37,7 @@ FAMILIES = {
     "bart": (dict(context=1024, position_offset=2, norm_place="post", activation="gelu_exact",           # Lewis 2020
                   embedding_norm=True, head_bias=True, dropout=0.1),
              {"base": _both(6, 768, 12, 3072), "large": _both(12, 1024, 16, 4096)}),
-    "marian": (dict(positions="sinusoidal_split", context=512, norm_place="post", activation="silu",     # Junczys 2018
+    "marian": (dict(positions="sinusoidal", context=512, norm_place="post", activation="silu",           # Junczys 2018
                     embedding_scale=True, head_bias=True, dropout=0.1),
                {"base": _both(6, 512, 8, 2048)}),
     "llama2": (dict(**_LLAMA, context=4096),                                                             # Touvron 2023

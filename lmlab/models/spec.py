@@ -12,7 +12,7 @@ from lmlab.utils.errors import UserError, did_you_mean
 
 CHOICES = {
     "attends": ("causal", "full", "prefix"),
-    "positions": ("learned", "sinusoidal", "sinusoidal_split", "rotary", "relative", "none"),
+    "positions": ("learned", "sinusoidal", "rotary", "relative", "none"),
     "rotary_scaling": ("none", "linear", "llama3"),
     "norm": ("layer", "rms"),
     "norm_place": ("pre", "post", "both", "after"),
@@ -45,7 +45,7 @@ class Spec:
     window: int = 0                 # tokens back that a layer sees, itself included; 0: all (Beltagy et al. 2020)
     window_every: int = 0           # each so-manieth layer sees all (Gemma 2: 2, Gemma 3: 6); 0: none does
     # positions and embeddings
-    positions: str = "learned"      # learned, sinusoidal, sinusoidal_split (Marian), rotary, relative (T5), none
+    positions: str = "learned"      # learned, sinusoidal, rotary, relative (T5), none
     position_offset: int = 0        # the row of the first position in a learned table (RoBERTa, BART: 2)
     rotary_theta: float = 10000.0
     rotary_local_theta: float = 0.0  # of layers with a window; 0: as rotary_theta

@@ -210,9 +210,8 @@ class Model(nn.Module):
         if s.positions == "learned":
             table = self.encoder_position_embedding if in_encoder else self.position_embedding
             x_BTD = x_BTD + jnp.asarray(table, s.dtype)[positions_BT + s.position_offset]
-        elif s.positions.startswith("sinusoidal"):
-            table = layers.sinusoids(s.context, s.width, split=s.positions.endswith("split"))
-            x_BTD = x_BTD + jnp.asarray(table, s.dtype)[positions_BT]
+        elif s.positions == "sinusoidal":
+            x_BTD = x_BTD + jnp.asarray(layers.sinusoids(s.context, s.width), s.dtype)[positions_BT]
         if s.token_types:
             x_BTD = x_BTD + jnp.asarray(self.type_embedding, s.dtype)[0 if types_BT is None else types_BT]
         if s.embedding_norm:

@@ -19,7 +19,7 @@ from lmlab.models.spec import Spec
 from lmlab.utils.errors import UserError
 
 KIND = {**{name: name for name in presets.FAMILIES}, "t5_v1_1": "t5", "llama2": "llama", "llama3": "llama",
-        "smollm2": "llama", "gemma3": "gemma3_text"}
+        "transformer": "marian", "smollm2": "llama", "gemma3": "gemma3_text"}
 SMALL = dict(vocab_size=53, context=16, width=24, layers=2, heads=4, head_dim=0, ff=20)
 CHANGES = {"t5": dict(encoder_layers=3, head_dim=10, logit_scale=24 ** -0.5), "t5_v1_1": dict(encoder_layers=2),
            "bart": dict(encoder_layers=3), "marian": dict(encoder_layers=1), "mistral": dict(kv_heads=2, window=5),
@@ -60,11 +60,16 @@ def rewrite(folder, change=None, **config):
 def test_every_size_finds_its_architecture(family):
     for size in presets.FAMILIES[family][1]:
         spec = Spec(vocab_size=97, **presets.get(f"{family}:{size}"))
-        if family == "transformer":  # the original never became an architecture of transformers
-            with pytest.raises(UserError, match="positions='sinusoidal'"):
-                huggingface.find(spec)
-        else:
-            assert huggingface.find(spec)[0] == KIND[family]
+        assert huggingface.find(spec)[0] == KIND[family]
+
+
+def test_the_first_transformer_is_marian_with_a_bias_of_zero(folder):
+    path, kwargs, arrays = folder("transformer", encoder_layers=1)
+    loaded = interop.load(path)
+    assert configs.difference(Spec(**kwargs), Spec(**loaded.kwargs)) == ["head_bias"]
+    found = flax.traverse_util.flatten_dict(loaded.params, sep="/")
+    assert not found.pop("head_bias").any() and found.keys() == arrays.keys()
+    assert all((found[name] == x).all() for name, x in arrays.items())
 
 
 @pytest.mark.parametrize("family", [name for name in presets.FAMILIES if name != "transformer"])

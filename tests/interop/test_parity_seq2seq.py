@@ -29,7 +29,7 @@ CASES = {
     "bart scaled": ("BartForConditionalGeneration", dict(BART, scale_embedding=True, activation_function="relu",
                                                          encoder_layers=1), dict(embedding_scale=True)),
     "marian": ("MarianMTModel", dict(BART, activation_function="swish", scale_embedding=True, bos_token_id=None),
-               dict(positions="sinusoidal_split", activation="silu", embedding_norm=False)),
+               dict(positions="sinusoidal", activation="silu", embedding_norm=False)),
     "marian odd": ("MarianMTModel", dict(BART, d_model=20, activation_function="gelu", bos_token_id=None),
                    dict(embedding_scale=False)),
 }
