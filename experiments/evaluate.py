@@ -13,7 +13,8 @@ from lmlab.utils import cli, environment
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import json_text
 
-RUN = flags.DEFINE_string("run", None, "A run folder.", required=True)
+RUN = flags.DEFINE_string("run", None, "A run folder; with --path also a Hugging Face folder, .gguf file, catalog:X.",
+                          required=True)
 PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path); empty: a split of the run's own data.")
 SPLIT = flags.DEFINE_string("split", "validation", "The split, where no path is given.")
 FIELD = flags.DEFINE_string("field", "text", "The column of .csv or .jsonl files that holds the text.")
@@ -31,6 +32,7 @@ def main():
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.load(RUN.value, STEP.value)
+    _check(lm)
     objective = run.build_objective(lm.config, lm.tokenizer.vocab_size)
     with tempfile.TemporaryDirectory() as scratch:
         if PATH.value:
@@ -48,6 +50,15 @@ def main():
                                      "step": lm.step, **(baselines.lzma_bits_per_byte([], documents) if whole else {})}
     print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
+
+
+def _check(lm):
+    """Raises a UserError for a model from elsewhere that has nothing to be scored on, or nothing to predict with."""
+    if "source" in lm.config and not PATH.value:
+        raise UserError(f"{RUN.value} is no run and has no data of its own; name the text to score with --path=")
+    if lost := [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]:
+        raise UserError(f"{RUN.value} has no weights for {lost[0]}, so that it predicts no tokens; get the model with "
+                        "its language-modelling head")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
     ./run.sh generate --run=runs/x --prompt="ROMEO:" --max_new_tokens=200 --temperature=0.8
 """
 
-
 from absl import flags
 
 from lmlab.utils import cli, environment
 
-RUN = flags.DEFINE_string("run", None, "A run folder.", required=True)
+RUN = flags.DEFINE_string("run", None, "A run folder, a Hugging Face folder, a .gguf file, or catalog:NAME.",
+                          required=True)
 PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue (again for more rows); empty: a new document. "
                                    r"Escapes such as \n are understood.")
 STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the newest.")

@@ -23,6 +23,8 @@ from lmlab.utils.errors import UserError
 from lmlab.utils.files import write_text
 from lmlab.utils.trees import by_path
 
+SCORED = 1024  # tokens of a row when a model from elsewhere is evaluated, or its context where that is less
+
 
 def sections(config) -> dict:
     """The functions that take each section of `config` as their keyword arguments."""
@@ -92,7 +94,7 @@ def build_model(config, vocab_size):
 def build_objective(config, vocab_size):
     """The objective of `config`: (apply, params, batch, keys_B) -> (terms, metrics)."""
     function = objectives.find(config.objective.name).loss
-    return functools.partial(function, **configs.taken(function, config.objective), vocab_size=vocab_size)
+    return objectives.build(config.objective.name, **configs.taken(function, config.objective), vocab_size=vocab_size)
 
 
 def scores_whole_texts(config) -> bool:
@@ -194,7 +196,8 @@ def _load_foreign(source):
     spec = dict(loaded.kwargs)
     vocab_size = spec.pop("vocab_size")
     kind = "seq2seq" if spec.get("encoder_layers") else {"full": "masked", "prefix": "prefix"}.get(spec.get("attends"))
-    config = complete({"model": {"name": "transformer", **spec}, "objective": {"name": kind or "causal"}}, {})
+    config = complete({"model": {"name": "transformer", **spec}, "objective": {"name": kind or "causal"},
+                       "train": {"length": min(SCORED, spec.get("context", SCORED))}}, {})
     with config.unlocked():
         config.source, config.extras = str(source), loaded.extras
     return LM(build_model(config, vocab_size), loaded.params, loaded.tokenizer, config, 0)

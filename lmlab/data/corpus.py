@@ -82,9 +82,9 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
             counts[name] += 1
     for name, count in counts.items():
         if not count:
+            tail = "" if read.pairs else "set config.data.split=tail, "
             raise UserError(f"{read.name}: none of {sum(counts.values())} documents is in its {name} split; "
-                            f"add documents, {'' if read.pairs else 'set config.data.split=tail, '}or hold out other shares "
-                            "(config.data.validation, config.data.test)")
+                            f"add documents, {tail}or hold out other shares (config.data.validation, config.data.test)")
     return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents, read.pairs)
 
 

@@ -161,7 +161,7 @@ def _csv_rows(path: Path, fields: list[str]) -> Iterator[list[str]]:
     form = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if kind(path) == ".tsv" else {}
     rows = csv.reader(_lines(path), strict=True, **form)
     try:
-        header = next(rows, [])
+        header = next(filter(None, rows), [])  # blank lines are no rows
         bare = all(field.isdecimal() for field in fields) and not set(fields) <= set(header)  # no header row
         names = [str(i) for i in range(len(header))] if bare else header
         for field in fields:

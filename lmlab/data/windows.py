@@ -148,9 +148,8 @@ def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int,
     Args:
       length: T. shifts: for each row, how many tokens later (at most up to the end of the text) its piece begins.
     Returns:
-      tokens, targets, segments, positions (B, T) int32 and weights (B, T) float32. Segments count the pieces
-      of a
-      row from 1, positions restart at 0 in each; padding is 0 everywhere, its weight too.
+      tokens, targets, segments, positions (B, T) int32 and weights (B, T) float32. Segments count the pieces of a row
+      from 1, positions restart at 0 in each; padding is 0 everywhere, its weight too.
     """
     names = ("tokens", "targets", "segments", "positions")
     batch = {name: np.zeros((len(numbers), length), np.int32) for name in names}

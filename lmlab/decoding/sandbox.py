@@ -13,6 +13,7 @@ import json
 import operator
 import re
 import sys
+import types
 
 import jinja2
 from jinja2 import nodes, sandbox
@@ -61,7 +62,7 @@ def _compile(source: str) -> jinja2.Template:
     """The template, its operators, calls and filters bounded."""
     env = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
                                                 extensions=["jinja2.ext.loopcontrols"])
-    env.filters["tojson"] = _tojson
+    env.filters |= {"tojson": _tojson, "format": _format}
     env.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.datetime.now().strftime(form)}
     env.globals.pop("lipsum")
     env.filters = {name: _bounded(function) for name, function in env.filters.items() if name not in _LEFT_OUT}
@@ -69,7 +70,7 @@ def _compile(source: str) -> jinja2.Template:
     env.intercepted_binops = frozenset(("+", "*", "**", "%"))
     env.call_binop = lambda context, sign, left, right: _operate(sign, left, right)
     call, wrap = env.call, env.wrap_str_format
-    env.wrap_str_format = lambda value: wrap(_narrow(value))
+    env.wrap_str_format = lambda value: _checked_format(value, wrap(value))
     env.call = lambda context, function, *args, **kwargs: _bounded(
         functools.partial(call, context, function), getattr(function, "__self__", None),
         getattr(function, "__name__", ""))(*args, **kwargs)
@@ -102,7 +103,7 @@ def _operate(sign, left, right):
         _check(*(abs(x) for x in (left, right) if sign == "**" or isinstance(x, int)))
         _check(10_000 * abs(right) if sign == "**" else 0)
     elif sign == "%":
-        _narrow(left)
+        _check_format(left, right)
     return {"+": operator.add, "*": operator.mul, "**": operator.pow, "%": operator.mod}[sign](left, right)
 
 
@@ -112,17 +113,17 @@ def _bounded(function, owner=None, name=None):
 
     @functools.wraps(function, updated=("__dict__",) if hasattr(function, "__dict__") else ())
     def call(*args, **kwargs):
+        args = [_held(x) if isinstance(x, types.GeneratorType) else x for x in args]
         given = [owner, *args, *kwargs.values()]
         _check(*(abs(x) for x in given if isinstance(x, int)))
-        if name == "format" and args:
-            _narrow(args[0])
         if name in ("indent", "_tojson"):
             _check(*(_LARGE // _INDENT * x for x in given if isinstance(x, int)))
         texts = [x for x in given if isinstance(x, str)]
         if name == "replace" and len(texts) > 2:
             _check(texts[0].count(texts[1]) * len(texts[2]))
-        if name == "join" and texts:
-            _check(max(map(len, texts)) * max([len(x) for x in given if isinstance(x, (list, tuple, range))] or [1]))
+        if name in ("join", "sum", "string"):
+            many = max([len(x) for x in given if isinstance(x, (list, tuple, range))] or [1])
+            _check(_size(given) + max(map(len, texts), default=0) * many)
         out = function(*args, **kwargs)
         if isinstance(out, (str, list, tuple)):
             _check(len(out))
@@ -130,12 +131,42 @@ def _bounded(function, owner=None, name=None):
     return call
 
 
-def _narrow(form):
-    """A format, or the method of one, unless it asks for a width over five digits."""
-    text = getattr(form, "__self__", form)
-    if isinstance(text, str) and _WIDTH.search(text):
-        raise _TooMuch("a format with a width over five digits")
-    return form
+def _checked_format(method, made):
+    """`made`, Jinja's safe form of a text's method format, with its bound; None where `method` is something else."""
+    @functools.wraps(method, updated=())
+    def call(*args, **kwargs):
+        _check_format(method.__self__, args, kwargs)
+        return made(*args, **kwargs)
+    return made and call
+
+
+def _check_format(form, *values):
+    """Bounds what a format makes of values: its widths, and each of its fields as long as all texts in them."""
+    if isinstance(form, str):
+        if _WIDTH.search(form):
+            raise _TooMuch("a format with a width over five digits")
+        fields = form.count("{") + form.count("%")
+        _check(sum(map(int, re.findall(r"\d+", form))) + fields * _size(values))
+
+
+def _size(value) -> int:
+    """The length of all texts, lists and dicts in a value, counted until it is over _LARGE."""
+    size, left = 0, [value]
+    while left and size <= _LARGE:
+        item = left.pop()
+        size += len(item) if isinstance(item, (str, list, tuple, dict)) else 0
+        left.extend(item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ())
+    return size
+
+
+def _held(items) -> list:
+    """The items of a generator, unless they are too large together."""
+    held, size = [], 0
+    for item in items:
+        held.append(item)
+        size += 1 + _size(item)
+        _check(size)
+    return held
 
 
 def _concat(parts):
@@ -172,6 +203,11 @@ def _counted():
 
 def _raise(message):
     raise jinja2.TemplateError(message)
+
+
+def _format(form, *args, **kwargs):
+    """Jinja's own is not bounded."""
+    return _operate("%", str(form), kwargs or args)
 
 
 def _tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):

@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from lmlab.data.cleaning import valid_unicode
+from lmlab.data.features import sequences
 from lmlab.decoding import beam, sampling
 from lmlab.decoding.cached import continuations
 from lmlab.utils.errors import UserError
@@ -43,8 +44,8 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
     stops = tuple(s for s in ([stop] if isinstance(stop, str) else stop) if s)
     streams = [TextStream(lm.tokenizer, stops) for _ in rows]
     ids = [_ids(lm, row, number) for number, row in enumerate(rows, 1)]
-    eod = lm.tokenizer.eod
-    common = dict(count=max_new_tokens, eod=eod, start=lm.tokenizer.specials.get("decoder_start", eod))
+    eod, ends = lm.tokenizer.eod, _ends(lm)
+    common = dict(count=max_new_tokens, eod=eod, start=sequences.start_of(lm.tokenizer))
     if beams > 1:
         found = beam.search(lm.model, lm.params, ids, beams=beams, length_penalty=length_penalty, **common)
         steps = itertools.zip_longest(*(hypothesis.tokens for hypothesis in found), fillvalue=eod)
@@ -52,13 +53,20 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
         steps = continuations(lm.model, lm.params, ids, sampler, seed=seed, **common)
     for tokens in steps:
         for row, (stream, token) in enumerate(zip(streams, tokens, strict=True)):
-            _tell(on_text, row, stream.end() if token == eod else stream.push(int(token)))
+            _tell(on_text, row, stream.end() if token in ends else stream.push(int(token)))
         if all(stream.ended for stream in streams):
             break
     for row, stream in enumerate(streams):
         _tell(on_text, row, stream.end())
     texts = [stream.text for stream in streams]
     return texts[0] if one else texts
+
+
+def _ends(lm):
+    """The tokens that end a text: eod, and whatever else a model from elsewhere says (the end of a turn in a chat)."""
+    said = ((lm.config or {}).get("extras") or {}).get("generation") or {}
+    eos = said.get("eos", ())
+    return {lm.tokenizer.eod, *([eos] if isinstance(eos, int) else eos)}
 
 
 def _check(spec, sampler, **values):

@@ -1,5 +1,6 @@
 """What a training run is measured by on the way, and the account it gives at its end: summary, plots, table."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -28,7 +29,9 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
     rows_on_devices = sharding.batch_sharding(mesh)
-    batches = run.eval_batches(config, split, data.tokenizer, rows, process, processes)
+    # pmap scores on one device of each process, which then has to see every row; jit sums over all devices.
+    batches = run.eval_batches(config, split, data.tokenizer, rows, *((process, processes) if on_mesh else ()))
+    shown = run.eval_batches(config, split, data.tokenizer, max(1, config.evals.samples))  # alike in every process
     put = (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh else (lambda b: b)
     score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
 
@@ -36,7 +39,7 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
         scores = score(params)
         if config.evals.samples and config.evals.sample_tokens:
             lm = run.LM(model, params, data.tokenizer, config, step)
-            text = samples.write(lm, batches, config.evals, config.seed)
+            text = samples.write(lm, shown, config.evals, config.seed)
             if process == 0:
                 write_text(Path(workdir) / "samples" / f"{step}.txt", text)
         told = [f"{label} {scores[name]:.4f}" for name, label in TOLD.items() if name in scores]
@@ -83,9 +86,8 @@ def measure_baselines(config, data) -> dict:
         return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
             "unigram_bits_per_byte": baselines.unigram_bits_per_byte(
                 train.tokens, held_out.tokens, data.tokenizer.vocab_size, held_out.meta["bytes"])}
-    seen = run.eval_batches(config, train, data.tokenizer, config.train.batch)
-    seen = [seen[i] for i in range(min(len(seen), BASELINE_BATCHES))]
-    held = list(run.eval_batches(config, held_out, data.tokenizer, config.train.batch))
+    seen, held = (run.eval_batches(config, split, data.tokenizer, config.train.batch) for split in (train, held_out))
+    seen = dataclasses.replace(seen, count=min(len(seen), BASELINE_BATCHES))
     counts = [baselines.target_counts(batches, data.tokenizer.vocab_size) for batches in (seen, held)]
     scores = baselines.unigram(*counts)
     if "pair" in held[0]:

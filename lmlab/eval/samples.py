@@ -1,8 +1,11 @@
 """What a model makes of text, to be read by people: continuations, answers to sources, masked tokens guessed."""
 
+import functools
+
 import jax
 import numpy as np
 
+from lmlab.data.features import sequences
 from lmlab.decoding.cached import continuations
 from lmlab.decoding.sampling import Sampler
 from lmlab.decoding.text import generate
@@ -46,9 +49,11 @@ def _answers(lm, batch, evals, seed):
     first = lambda name: [ids[segments == 1].tolist() for ids, segments in zip(
         batch[name], batch["encoder_segments" if name == "encoder_tokens" else "segments"])]
     pairs = [pair for pair in zip(first("encoder_tokens"), first("targets")) if pair[0]][:evals.samples]
+    if not pairs:  # the first rows are texts too short to learn from
+        return []
     steps = list(continuations(lm.model, lm.params, [source for source, _ in pairs], Sampler(evals.temperature),
                                count=evals.sample_tokens, seed=seed, eod=eod,
-                               start=lm.tokenizer.specials.get("decoder_start", eod)))
+                               start=sequences.start_of(lm.tokenizer)))
     made = np.stack(steps, axis=1).tolist()
     cut = lambda ids: ids[:ids.index(eod)] if eod in ids else ids
     return [f"{spell(lm.tokenizer, source)}\n=> {spell(lm.tokenizer, cut(ids))}\n(is {spell(lm.tokenizer, target)})"
@@ -58,16 +63,18 @@ def _answers(lm, batch, evals, seed):
 def _guesses(lm, batch, count):
     """The first rows of a masked batch, each masked token as [guess], or [guess|original] where the guess is wrong."""
     batch = {name: value[:count] for name, value in batch.items() if name != "row"}
-    part = "generator" if lm.model.spec.generator else ""
-
-    @jax.jit
-    def guess(params, batch):
-        x_BTD, _ = losses.states(lm.model.apply, params, batch, None, part)
-        logits = lambda model, x_BTD: (getattr(model, part) if part else model).logits(x_BTD)
-        return lm.model.apply({"params": params}, x_BTD, method=logits).argmax(-1)
-    guessed_BT = np.asarray(guess(lm.params, batch))
+    guessed_BT = np.asarray(_likeliest(lm.model, lm.params, batch))
     return [_filled(lm.tokenizer, *row) for row in zip(batch["original"], guessed_BT, batch["weights"],
-                                                       batch["segments"])]
+                                                       batch["segments"]) if row[-1].any()]
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _likeliest(model, params, batch):
+    """The likeliest token of every place, by the model or by its generator where it has one: (B, T)."""
+    part = "generator" if model.spec.generator else ""
+    x_BTD, _ = losses.states(model.apply, params, batch, None, part)
+    logits = lambda model, x_BTD: (getattr(model, part) if part else model).logits(x_BTD)
+    return model.apply({"params": params}, x_BTD, method=logits).argmax(-1)
 
 
 def _filled(tokenizer, original, guessed, weights, segments):

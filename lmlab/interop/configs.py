@@ -13,7 +13,8 @@ from lmlab.utils.errors import UserError
 
 _OFF = ("window", "score_softcap", "logit_softcap")  # zero here, null there
 _WHOLE = {"ff": "hidden", "kv_heads": "groups", "head_dim": "head_size"}  # fields whose zero means "the usual"
-_FREE = ("attention", "unroll", "remat", "dtype", "dropout", "zero_init")  # choose how to compute, not what
+# Fields that choose how to compute or to train, not what.
+_FREE = ("attention", "unroll", "remat", "dtype", "dropout", "zero_init", "expert_balance")
 _MOST = 2 ** 31  # of any number in a config: beyond it lies damage
 _DEEPEST, _LONGEST = 10_000, 2 ** 17  # layers; positions of a table that no file holds
 # Values that these keys must have, in whatever family they stand.
@@ -110,8 +111,9 @@ def _typed(config, family, field, value):
     wanted = type(0 if field.default is dataclasses.MISSING else field.default)
     if wanted is float and type(value) is int:
         value = float(value)
-    if type(value) is not wanted or wanted is float and not -_MOST < value < _MOST:
-        config.refuse(family.keys.get(field.name, field.name).split()[0], value, f"it must be {wanted.__name__}")
+    if type(value) is not wanted or wanted in (int, float) and not -_MOST < value < _MOST:
+        config.refuse(family.keys.get(field.name, field.name).split()[0], value,
+                      f"it must be {wanted.__name__}{' below 2**31' * (wanted in (int, float))}")
     return value
 
 
@@ -163,6 +165,9 @@ def rotary(local=False) -> Rule:
         nested = "full_attention" in said or "sliding_attention" in said
         scaling = config.get("rope_scaling", None) or (said.get("full_attention") if nested else said) or {}
         kind = scaling.get("rope_type", scaling.get("type", "default"))
+        for part in (scaling, said.get("sliding_attention") or {}):
+            if part.get("partial_rotary_factor") not in (1.0, None):
+                config.refuse("rope_parameters.partial_rotary_factor", part["partial_rotary_factor"], "only 1.0 is")
         out = {"rotary_theta": scaling.get("rope_theta", config.get("rope_theta", 10000.0)),
                "rotary_scaling": "none" if kind == "default" else kind}
         if kind not in ("default", "linear", "llama3"):

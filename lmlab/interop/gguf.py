@@ -43,7 +43,8 @@ ARCHITECTURES = {
     "gemma2": Architecture("gemma2", _GEMMA, offset=1.0, whole_width=46, fixed={
         **_GELU, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096}),
     "gemma3": Architecture("gemma3_text", _GEMMA, offset=1.0, whole_width=62, fixed={
-        **_GELU, "attn_logit_softcapping": None, "final_logit_softcapping": None, "rope_theta": 1e6}),
+        **_GELU, "attn_logit_softcapping": None, "final_logit_softcapping": None, "rope_theta": 1e6,
+        "sliding_window": None}),
 }
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _LAYER = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
@@ -54,7 +55,8 @@ _KEYS = {"embedding_length": "hidden_size", "block_count": "num_hidden_layers",
          "context_length": "max_position_embeddings", "feed_forward_length": "intermediate_size",
          "attention.head_count": "num_attention_heads", "attention.layer_norm_rms_epsilon": "rms_norm_eps",
          "attention.head_count_kv": "num_key_value_heads", "attention.key_length": "head_dim",
-         "rope.freq_base": "rope_theta", "attention.sliding_window": "sliding_window",
+         "rope.freq_base": "rope_theta", "rope.freq_base_swa": "rope_local_base_freq",
+         "attention.sliding_window": "sliding_window",
          "attn_logit_softcapping": "attn_logit_softcapping", "final_logit_softcapping": "final_logit_softcapping"}
 _NEEDED = 6  # the first of them are in every file
 _ROTARY = "rope_freqs.weight"  # what LLaMA 3 divides its rotary angles by

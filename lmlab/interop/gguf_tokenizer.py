@@ -21,10 +21,11 @@ def _words(digits, nfc=False):
                                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]), nfc
 
 
+_LLAMA3 = ("llama-bpe", "llama3", "llama-v3")  # begin with bos where the file does not say; whole words go unmerged
 # tokenizer.ggml.pre: (how text is cut into words, whether characters are composed first)
 _PRE = {**dict.fromkeys(("gpt-2", "gpt2", "olmo", "mpt", "phi-2"), (_BYTES, False)),
         **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell"), (_DIGITS, False)),
-        **dict.fromkeys(("llama-bpe", "llama3", "llama-v3"), _words(3)),
+        **dict.fromkeys(_LLAMA3, _words(3)),
         **dict.fromkeys(("qwen2", "deepseek-r1-qwen"), _words(1, nfc=True))}
 
 
@@ -47,7 +48,7 @@ def build(path, meta) -> HuggingFace | None:
         special = {f"{role}_token": tokens[get(f"{key}_token_id")] for role, key in ROLES.items()
                    if get(f"{key}_token_id") is not None}
         return tokenizers.wrap(kinds[kind](path, tokens, get), {
-            **special, "add_bos_token": bool(get("add_bos_token", kind == "llama")),
+            **special, "add_bos_token": bool(get("add_bos_token", kind == "llama" or get("pre") in _LLAMA3)),
             "chat_template": meta.get("tokenizer.chat_template", "")})
     except UserError:
         raise
@@ -58,12 +59,12 @@ def build(path, meta) -> HuggingFace | None:
 
 def _byte_level(path, tokens, get):
     """A byte-level BPE (Radford et al. 2019)."""
-    pre = get("pre", "gpt-2")
+    pre = get("pre")
     if pre not in _PRE:
         raise UserError(f"{path}: tokenizer.ggml.pre={str(pre)[:80]!r} is not supported; one of {', '.join(_PRE)}")
     pairs = [tuple(merge.split(" ", 1)) for merge in get("merges")]
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs,
-                                     ignore_merges=pre.startswith("llama")))
+                                     ignore_merges=pre in _LLAMA3))
     tokenizer.pre_tokenizer, composed = _PRE[pre]
     if composed:
         tokenizer.normalizer = normalizers.NFC()

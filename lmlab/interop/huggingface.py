@@ -4,6 +4,7 @@ Names and shapes are checked both ways before a byte is copied; then each tensor
 in arrays made once, so that nothing stands beside the parameters.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def assemble(family, values, tensors, path) -> tuple[dict, dict, list]:
     if (depth := max(kwargs["layers"], kwargs.get("encoder_layers", 0))) > len(tensors):
         raise UserError(f"{path} asks for {depth} layers, and there are {len(tensors)} tensors, so that some are "
                         "missing; fetch the model again")
+    largest = max(math.prod(tensor.shape) for tensor in tensors.values())
+    for field in ("width", "head_dim", "relative_buckets"):  # what tables are computed of, before shapes are compared
+        if kwargs.get(field, 0) > largest:
+            raise UserError(f"{path} asks for a {field} of {kwargs[field]}, and no tensor is so large; fetch the model "
+                            "again")
     missing = _fit(family, kwargs, tensors)
     params, empty = _fill(family, shapes(Spec(**kwargs)), tensors, path)
     return kwargs, params, missing + empty

@@ -4,6 +4,7 @@ Every transform here gives a *view* of our array that is laid out as Hugging Fac
 writing reads from it, so that the directions cannot differ, and neither copies a model.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -43,6 +44,8 @@ class Place(NamedTuple):
 
 def shapes(spec) -> dict[str, tuple]:
     """{path: shape} of the parameters of a model."""
+    if spec.positions == "sinusoidal":  # a table that is computed, and no parameter
+        spec = dataclasses.replace(spec, context=1)
     model = transformer.Model(spec)
     boxed = jax.eval_shape(lambda key: transformer.init(model, key), jax.random.key(0))
     return {path.removesuffix("/value"): tuple(leaf.shape) for path, leaf in by_path(boxed).items()}

@@ -102,11 +102,14 @@ def save(tokenizer, folder) -> None:
     base, added = (tokenizer.base, tokenizer.added) if isinstance(tokenizer, Extended) else (tokenizer, ())
     made = _library(base)
     taken = made.get_vocab()
-    for role in added:
+    for i, role in enumerate(added, base.vocab_size):
         name = ROLES.get(role, (f"<{role}>",))[-1] if role != "cls" else "<cls>"
         while name in taken:
             name = f"<{name}>"
         made.add_special_tokens([AddedToken(name, normalized=False)])
+        if made.token_to_id(name) != i:
+            raise UserError(f"{folder}: tokenizer.json cannot give {name} the id {i}, since ids below it are unused; "
+                            "use a tokenizer whose ids are 0, 1, 2, ...")
     named = {f"{role}_token": i for role, i in tokenizer.specials.items() if role in _NAMES and i >= 0}
     named["eos_token"] = tokenizer.eod
     if base.kind == "file":  # it has its own names, and what it puts around a text

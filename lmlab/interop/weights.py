@@ -143,6 +143,8 @@ def _span(path: Path, name: str, entry: dict) -> tuple[int, int]:
     size = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
     if offsets[1] - offsets[0] != size:
         _damaged(path, name, f"has {offsets[1] - offsets[0]} bytes, not the {size} of {dtype} {shape}")
+    if not size and math.prod(n or 1 for n in shape) >= 2 ** 60:
+        _damaged(path, name, f"is empty, of a shape that no array can have: {shape}")
     return offsets[0], offsets[1]
 
 

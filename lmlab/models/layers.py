@@ -106,8 +106,8 @@ def rotary(x_BTHK, positions_BT, frequency_K):
 
 
 def sinusoids(length, width):
-    """The table of Vaswani et al. 2017, section 3.5, its columns in the order of their tensor2tensor: sines in the first
-    half, cosines in the second. Float32 (length, width)."""
+    """The table of Vaswani et al. 2017, section 3.5, its columns in the order of their tensor2tensor: sines in the
+    first half, cosines in the second. Float32 (length, width)."""
     angle = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
     return np.concatenate([np.sin(angle), np.cos(angle)[:, :width // 2]], 1, dtype=np.float32)
 

@@ -15,7 +15,7 @@ class Experts(nn.Module):
 
     Sows a load-balancing loss for each row, "balance" (B,) in "losses": expert_balance E sum_e share_e probability_e,
     the shares and mean probabilities over the row's tokens (Fedus et al. 2021, eq. 4). Row by row, it does not depend
-    on how a batch is cut up; it is 1 for a uniform router, 0 for a row of padding.
+    on how a batch is cut up; it is expert_balance for a uniform router, 0 for a row of padding.
     """
     spec: Any
 

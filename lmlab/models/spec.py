@@ -22,10 +22,11 @@ CHOICES = {
     "attention": BACKENDS,
     "remat": ("none", "dots", "full"),
 }
-LEAST = {**dict.fromkeys(("vocab_size", "context", "width", "layers", "heads"), 1), "relative_buckets": 4,
+LEAST = {**dict.fromkeys(("vocab_size", "context", "width", "layers", "heads", "rotary_theta", "rotary_factor",
+                          "rotary_original"), 1), "relative_buckets": 4,
          **dict.fromkeys(("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
                           "encoder_layers", "window", "window_every", "token_types", "experts", "expert_balance",
-                          "position_offset"), 0)}
+                          "position_offset", "rotary_local_theta", "norm_eps"), 0)}
 
 
 @dataclasses.dataclass(frozen=True)

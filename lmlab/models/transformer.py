@@ -223,7 +223,7 @@ class Model(nn.Module):
         """The way out: logits_BTV in float32."""
         s = self.spec
         if s.head == "transform":
-            x_BTD = self.head_norm(layers.ACTIVATIONS[s.activation](self.head_transform(x_BTD)))
+            x_BTD = self.head_norm((layers.ACTIVATIONS | layers.GATES)[s.activation](self.head_transform(x_BTD)))
         logits_BTV = self.head(x_BTD) if not s.tied else jnp.einsum(
             "btd,vd->btv", x_BTD, self.token_embedding.astype(s.dtype), preferred_element_type=jnp.float32)
         logits_BTV = logits_BTV * s.logit_scale if s.logit_scale != 1.0 else logits_BTV

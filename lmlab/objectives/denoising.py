@@ -3,7 +3,7 @@ text."""
 
 from lmlab.data.features import denoising
 from lmlab.data.features.denoising import features  # noqa: F401
-from lmlab.objectives.losses import require
+from lmlab.objectives import seq2seq
 from lmlab.objectives.seq2seq import loss  # noqa: F401
 
 SPECIALS = ("mask",)
@@ -12,5 +12,5 @@ WHOLE = False
 
 def check(spec, **settings):
     """Raises a UserError where `spec` is no encoder-decoder, or a setting means nothing."""
-    require(spec, "denoising", attends=("causal",), encoder=True)
+    seq2seq.check(spec, "denoising", **settings)
     denoising.check(**settings)

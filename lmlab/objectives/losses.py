@@ -103,3 +103,6 @@ def require(spec, objective, *, attends, encoder=False):
     if encoder != (spec.encoder_layers > 0):
         raise UserError(f"config.model.encoder_layers={spec.encoder_layers} does not go with config.objective.name="
                         f"{objective!r}; " + ("it needs an encoder: set it above 0" if encoder else "set it to 0"))
+    if spec.generator and objective != "replaced":
+        raise UserError(f"config.model.generator={spec.generator} does not go with config.objective.name="
+                        f"{objective!r}, which would not train it; set it to 0")

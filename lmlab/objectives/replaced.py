@@ -31,14 +31,14 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, rate: float = 0.15, r
     over all tokens (Clark et al. 2020, section 2).
 
     Args:
-      apply, params, keys_B, vocab_size: as in causal.loss; without keys the same draws are made every time.
+      apply, params, keys_B, vocab_size: as in causal.loss; without keys a row's draws hang on its text alone.
       batch: its keys, `tokens` being masked and `original` not. rate: the most of a row that is masked.
       replaced_weight: of the second term.
     Returns:
       ({"loss", "replaced"}, {"accuracy", "replaced_nats", "replaced_accuracy", "replaced_share"}), a (sum, weight)
       each; replaced_nats is the second term before its weight, replaced_share how many tokens were replaced.
     """
-    x_BTD, _ = losses.states(apply, params, batch, keys_B, part="generator")
+    x_BTD, generator_terms = losses.states(apply, params, batch, keys_B, part="generator")
     picked = pick(batch, rate)
     logits_BMV = apply({"params": params}, jnp.take_along_axis(x_BTD, picked["place"][..., None], axis=1),
                        method=lambda model, x_BmD: model.generator.logits(x_BmD))
@@ -53,14 +53,17 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, rate: float = 0.15, r
     masked_count, count = picked["weights"].sum(), real_BT.sum()
     over_masked = lambda a_BM: ((a_BM * picked["weights"]).sum(), masked_count)
     over_all = lambda a_BT: ((a_BT * real_BT).sum(), count)
+    terms |= {f"generator_{name}": term for name, term in generator_terms.items()}
     return ({"loss": over_masked(nll_BM), "replaced": over_all(replaced_weight * nats_BT), **terms},
             {"accuracy": over_masked(correct_BM), "replaced_nats": over_all(nats_BT),
-             "replaced_accuracy": over_all((score_BT > 0) == (replaced_BT > 0)), "replaced_share": over_all(replaced_BT)})
+             "replaced_accuracy": over_all((score_BT > 0) == (replaced_BT > 0)),
+             "replaced_share": over_all(replaced_BT)})
 
 
 def _filled(original_BT, picked, logits_BMV, keys_B):
     """The original tokens, at the masked places what the generator draws."""
-    keys_B = jax.random.split(jax.random.key(0), len(original_BT)) if keys_B is None else keys_B
+    if keys_B is None:
+        keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), original_BT.sum(1))
     draw = lambda key, logits_MV: jax.random.categorical(jax.random.fold_in(key, _DRAW), logits_MV)
     own_BM = jnp.take_along_axis(original_BT, picked["place"], axis=1)  # for places that are left over
     drawn_BM = jnp.where(picked["weights"] > 0, jax.vmap(draw)(keys_B, logits_BMV), own_BM)

@@ -1,6 +1,7 @@
 """Sequence to sequence with label smoothing (Vaswani et al. 2017, section 5.4): predict the target from the source and
 what of the target came before."""
 
+from lmlab.data.features import check_range
 from lmlab.data.features.pairs import features  # noqa: F401
 from lmlab.objectives import losses
 
@@ -8,9 +9,11 @@ SPECIALS = ()
 WHOLE = False
 
 
-def check(spec, **_):
-    """Raises a UserError where `spec` is no encoder-decoder."""
-    losses.require(spec, "seq2seq", attends=("causal",), encoder=True)
+def check(spec, objective="seq2seq", smoothing=0.0, **_):
+    """Raises a UserError where `spec` is no encoder-decoder, or the smoothing means nothing; `objective` is whose loss
+    this is."""
+    losses.require(spec, objective, attends=("causal",), encoder=True)
+    check_range("smoothing", smoothing, 0, 1)
 
 
 def loss(apply, params, batch, keys_B=None, *, vocab_size, chunk: int = 0, smoothing: float = 0.0):

@@ -3,7 +3,7 @@ back."""
 
 from lmlab.data.features import spans
 from lmlab.data.features.spans import features  # noqa: F401
-from lmlab.objectives.losses import require
+from lmlab.objectives import seq2seq
 from lmlab.objectives.seq2seq import loss  # noqa: F401
 
 SPECIALS = tuple(f"extra_{i}" for i in range(100))
@@ -12,5 +12,5 @@ WHOLE = False
 
 def check(spec, **settings):
     """Raises a UserError where `spec` is no encoder-decoder, or a setting means nothing."""
-    require(spec, "span_corruption", attends=("causal",), encoder=True)
+    seq2seq.check(spec, "span_corruption", **settings)
     spans.check(**settings)

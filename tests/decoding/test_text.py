@@ -269,3 +269,12 @@ def test_an_encoder_is_sent_to_its_pipelines(lm):
 
 def test_the_face_stays_a_function():
     assert lmlab.generate is generate
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_model_from_elsewhere_may_have_more_than_one_end(lm, listed):
+    whole = generate(lm, "春 cat", max_new_tokens=12, temperature=0)
+    stop = [i for i in whole.encode() if i < 128][0]
+    config = {"extras": {"generation": {"eos": [3, stop] if listed else stop}}}
+    cut = generate(dataclasses.replace(lm, config=config), "春 cat", max_new_tokens=12, temperature=0)
+    assert cut == whole[:whole.index(chr(stop))]

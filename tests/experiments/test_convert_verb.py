@@ -1,5 +1,7 @@
 """./run.sh convert: a folder that lmlab and transformers load, whole or not at all."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,16 @@ def test_a_converted_model_converts_again(converted, tmp_path):
     done = quick("convert", f"--run={folder}", f"--to_hf={tmp_path / 'again'}")
     assert done.code == 0, done.err
     assert snapshot(tmp_path / "again")["model.safetensors"] == snapshot(folder)["model.safetensors"]
+
+
+def test_a_converted_model_is_scored_on_files_only(converted):
+    folder, _ = converted
+    done = quick("evaluate", f"--run={folder}")
+    assert done.code == 1 and done.err.count("\n") == 1 and "no data of its own" in done.err
+    text = f"--path={tiny() / 'text.txt'}"
+    by_folder, by_run = (quick("evaluate", f"--run={source}", text, "--json") for source in (folder, tiny() / "run"))
+    loss = lambda done: json.loads(done.out)["loss"]
+    assert by_folder.code == 0 and loss(by_folder) == pytest.approx(loss(by_run), rel=1e-6)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(converted, tmp_path):

@@ -140,6 +140,13 @@ def test_the_tokenizer(tiny, tmp_path):
     assert gguf.load(write(tmp_path / "x.gguf", hf_tensors(), tokenizer=False)).tokenizer is None
 
 
+def test_llama3_begins_with_bos_unless_the_file_says_otherwise(tiny):
+    for change, bos in (({}, 257), ({"add_bos_token": False}, -1)):
+        meta = {**gguf_file.read(tiny).meta, **{f"tokenizer.ggml.{key}": value for key, value in {
+            "pre": "llama-bpe", "bos_token_id": 257, **change}.items()}}
+        assert gguf_tokenizer.build("x.gguf", meta).specials["bos"] == bos
+
+
 def test_what_is_not_supported_is_one_line(tmp_path):
     tensors = hf_tensors()
     for number, (change, words) in enumerate({
@@ -287,6 +294,7 @@ def test_a_sentencepiece_tokenizer_gives_sentencepieces_ids(tmp_path):
 
 @pytest.mark.parametrize("change,words", [
     ({"model": "bert"}, "tokenizer.ggml.model='bert' is not supported; one of gpt2, llama"),
+    ({"pre": None}, "tokenizer.ggml.pre='None' is not supported"),
     ({"pre": "new-model"}, "tokenizer.ggml.pre='new-model' is not supported"),
     ({"tokens": None}, "do not fit together"), ({"merges": ["h zz"]}, "do not fit together"),
     ({"merges": ["h"]}, "do not fit together"), ({"eos_token_id": 999}, "do not fit together"),

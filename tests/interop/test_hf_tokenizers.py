@@ -10,6 +10,7 @@ import sentencepiece
 import tokenizers as library
 
 from lmlab.data import corpus, tokenizers
+from lmlab.data.tokenizers import huggingface
 from lmlab.interop import pieces
 from lmlab.interop import tokenizers as interop
 from lmlab.utils.errors import UserError
@@ -118,6 +119,14 @@ def test_chat_templates_come_and_go(docs, tmp_path):
     assert interop.load(tmp_path / "again").chat_template == "{{ 1 }}"
     (tmp_path / "chat_template.jinja").write_text("{{ 2 }}")
     assert interop.load(tmp_path).chat_template == "{{ 2 }}"
+
+
+def test_roles_after_ids_that_are_unused_are_refused(tmp_path):
+    """The library would give them the unused ids."""
+    words = library.Tokenizer(library.models.WordLevel({"</s>": 0, "a": 1, "b": 7}, unk_token="a"))
+    extended = tokenizers.extend(huggingface.HuggingFace(words, "file"), ["mask"])
+    with pytest.raises(UserError, match="<mask> the id 8"):
+        interop.save(extended, tmp_path)
 
 
 def test_damaged_files_are_named(tmp_path, docs):

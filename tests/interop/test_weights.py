@@ -128,6 +128,7 @@ BAD = {
     "negative": (file_of({"a": entry(shape=(-1, -2))}, b"x" * 8), "'a' has no proper"),
     "fraction": (file_of({"a": entry(shape=(2.0,))}, b"x" * 8), "'a' has no proper"),
     "huge": (file_of({"a": entry(shape=(2 ** 61, 2 ** 61), end=2 ** 61)}, b"x" * 8), "'a' has 2305"),
+    "huge and empty": (file_of({"a": entry(shape=(0, 2 ** 61), end=0)}), "'a' is empty"),
     "many axes": (file_of({"a": entry(shape=(1,) * 1000)}, b"x" * 8), "'a' has no proper"),
     "one offset": (file_of({"a": {**entry(), "data_offsets": [8]}}, b"x" * 8), "'a' has no proper"),
     "unknown type": (file_of({"a": entry(dtype="F4")}, b"x" * 8), "'a' is of type 'F4'; readable are"),

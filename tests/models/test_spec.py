@@ -90,6 +90,8 @@ def test_the_usual_sizes():
     (dict(qk_norm=True), "config.model.qk_norm=True is unknown; one of none, head, all"),
     (dict(attends="both"), "config.model.attends='both' is unknown.*one of causal, full, prefix"),
     (dict(window=-1), "config.model.window=-1 must be at least 0"),
+    (dict(positions="rotary", rotary_factor=0.0), "config.model.rotary_factor=0.0 must be at least 1"),
+    (dict(norm_eps=-1.0), "config.model.norm_eps=-1.0 must be at least 0"),
     (dict(experts=2, experts_per_token=3), "config.model.experts_per_token=3 must be from 1 to config.model.experts=2"),
     (dict(experts=2, expert_balance=-1.0), "config.model.expert_balance=-1.0 must be at least 0"),
     (dict(positions="relative", relative_buckets=3), "config.model.relative_buckets=3 must be at least 4"),

@@ -62,6 +62,9 @@ def test_every_masked_place_is_picked_once():
     ("seq2seq", {}, {}, "it needs an encoder"),
     ("replaced", {}, dict(attends="full"), "config.model.generator above 0"),
     ("replaced", dict(pairs="next_sentence"), dict(attends="full", generator=0.5), "use none"),
+    ("masked", {}, dict(attends="full", generator=0.5), "generator=0.5 does not go with .*'masked'.*; set it to 0"),
+    *((name, dict(smoothing=2.0), dict(encoder_layers=1), "smoothing=2.0 must be from 0 to 1")
+      for name in ("seq2seq", "span_corruption", "ul2", "denoising")),
 ])
 def test_a_model_that_cannot_learn_by_it_is_refused(objective, settings, model, message):
     spec = models.build("transformer", vocab_size=9, **model).spec

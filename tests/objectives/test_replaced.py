@@ -1,10 +1,12 @@
 """Replaced-token detection against the same steps one by one, and its draws against the generator's probabilities."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
-from lmlab import objectives
+from lmlab import models, objectives
+from lmlab.models import transformer
 from lmlab.objectives import replaced
 
 RATE = 0.25
@@ -65,3 +67,19 @@ def test_draws_follow_the_generator(encoder):
 def test_without_keys_the_draws_are_the_same(encoder):
     first, second = told(encoder), told(encoder)
     assert first[0]["replaced"][0] == second[0]["replaced"][0]
+
+
+def test_without_keys_the_draws_do_not_hang_on_the_batch(encoder):
+    model, params, batch = encoder
+    alone = [told((model, params, {name: value[b:b + 1] for name, value in batch.items()}))[1] for b in (1, 0, 2)]
+    together = told(encoder)[1]
+    assert sum(one["replaced_share"][0] for one in alone) == together["replaced_share"][0]
+    assert float(sum(one["replaced_nats"][0] for one in alone)) == pytest.approx(float(together["replaced_nats"][0]))
+
+
+def test_experts_of_both_networks_are_balanced(encoder, lively):
+    model = models.build("transformer", **{**vars(encoder[0].spec), "experts": 3, "expert_balance": 1.0})
+    params = lively(jax.jit(lambda key: nn.meta.unbox(transformer.init(model, key)))(jax.random.key(0)))
+    terms, _ = told((model, params, encoder[2]))
+    (own, count), (generator, generator_count) = terms["balance"], terms["generator_balance"]
+    assert count == generator_count == 5 and min(own, generator) > 0 and own != generator

@@ -71,6 +71,12 @@ def test_a_chat_gives_the_messages_and_the_answer(chatting):
     assert len(CHAT) == 1  # the caller's list is left alone
 
 
+def test_token_ids_are_no_text(pipe):
+    for texts in ([1, 2], [[1, 2]], [None]):
+        with pytest.raises(UserError, match="is no text and no chat"):
+            pipe(texts)
+
+
 def test_a_chat_needs_a_template(pipe):
     with pytest.raises(UserError, match="no chat template"):
         pipe(CHAT)

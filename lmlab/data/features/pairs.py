@@ -1,6 +1,7 @@
 """Pairs for sequence-to-sequence models (Sutskever et al. 2014; Vaswani et al. 2017): the encoder reads the source, the
 decoder gives the target."""
 
+import functools
 import sys
 
 import numpy as np
@@ -30,8 +31,8 @@ def features(split, tokenizer, *, length, windows) -> Rows:
     count = len(offsets) // 2
     longer = int((np.diff(offsets).reshape(-1, 2).max(1) > length).sum())
     if longer:
-        print(f"{longer} of the {count} pairs of {split.meta['name']} ({split.split}) are cut to config.train.length="
-              f"{length} tokens", file=sys.stderr)
+        _say(f"{longer} of the {count} pairs of {split.meta['name']} ({split.split}) are cut to config.train.length="
+             f"{length} tokens")
     index = plans.pack_pairs(split, length) if windows == "packed" else None
 
     def text(document: int) -> np.ndarray:
@@ -43,3 +44,9 @@ def features(split, tokenizer, *, length, windows) -> Rows:
         return sequences.sequence([text(2 * pair) for pair in pairs], [text(2 * pair + 1) for pair in pairs], start)
 
     return by_row(count if index is None else len(index.rows) - 1, sequences.widths(length, length), row)
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """A line on stderr, once in a process: rows of the same split are made for more than one purpose."""
+    print(line, file=sys.stderr)

@@ -19,7 +19,7 @@ class Tokenizer(Protocol):
     """What the rest of the code knows of a tokenizer.
 
     Attributes:
-      kind: one of bytes, chars, bpe, unigram, bbpe, file. vocab_size: ids are below it.
+      kind: one of bytes, chars, bpe, unigram, bbpe, wordpiece, wordpiece-uncased, file. vocab_size: ids are below it.
       eod: the id that ends a document, and stands between its parts; generation stops with it.
       specials: ids by role: "mask", "cls", "pad", "unk", "bos" (stands before a prompt; where there is none, eod
         does; -1: nothing does), "decoder_start" (where there is none: eod), "extra_0" .. "extra_99" (T5's sentinels).
