@@ -36,7 +36,7 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, rate: float = 0.15, p
     nll, correct = losses.vocabulary_loss(
         lambda x_BmD: apply({"params": params}, x_BmD, method="logits"),
         jnp.take_along_axis(x_BTD, picked["place"][..., None], axis=1), picked["targets"], picked["weights"],
-        vocab_size, picked["place"].shape[1])
+        vocab_size)
     count = batch["weights"].sum()
     terms, metrics = {"loss": (nll, count), **terms}, {"accuracy": (correct, count)}
     if "pair" in batch:

@@ -1,5 +1,7 @@
 """A mixture of denoisers (UL2: Tay et al. 2022, section 3.1), a mark of the kind before each input.
 
+The settings are near the paper's, not its own table.
+
     extra_99  R, regular: spans of 3 tokens on average, 15 % of the text
     extra_98  X, extreme: long spans or much of the text (32 and 15 %, 3 and 50 %, 64 and 50 %, each as likely)
     extra_97  S, sequential: the end of the text, up to half of it, and at least what does not fit into the input
