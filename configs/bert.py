@@ -4,7 +4,7 @@
 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
-| tiny | Python's own documentation | 2 CPU cores | TIME | EXPECTED |
+| tiny | Python's own documentation | 2 CPU cores | 275 s | masked: 5.12 nats, 20.3 % right (unigram 6.11, 4.5 %); pairs 69.7 % |
 | small | the same | 2 CPU cores | TIME | EXPECTED |
 | base | data.path=yours (Wikipedia and books) | 16 TPU v3 chips or the like | not run here | not known |
 

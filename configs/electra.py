@@ -4,7 +4,7 @@
 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
-| tiny | Python's own documentation | 2 CPU cores | TIME | EXPECTED |
+| tiny | Python's own documentation | 2 CPU cores | 420 s beside other work | replaced or not: 87.7 % right, 0.358 nats (never: 87.6 %, 0.375) |
 | base | data.path=yours (Wikipedia and books) | 16 TPU v3 chips | not run here | not known |
 
 `base` is the paper's table 6: 766,000 steps of 256 sequences of 512 tokens, a generator a third as wide, a rate of 2e-4

@@ -4,7 +4,7 @@
 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
-| tiny | Python's own documentation | 2 CPU cores | TIME | EXPECTED |
+| tiny | Python's own documentation | 2 CPU cores | 175 s | masked tokens: 5.77 nats, 13.4 % right (unigram 6.42, 5.6 %) |
 | base | data.path=yours (160 GB) | 1,024 GPUs of 32 GB | not run here | not known |
 
 `base` is the paper's table 9: 500,000 steps of 8,192 sequences of 512 tokens, Adam (beta2 0.98, eps 1e-6), a rate of

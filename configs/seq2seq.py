@@ -4,8 +4,8 @@
 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
-| tiny | signatures of Python's functions -> what they do | 2 CPU cores | TIME | EXPECTED |
-| small | data.path=pairs of yours (Multi30k) | 2 CPU cores | TIME | EXPECTED |
+| tiny | signatures of Python's functions -> what they do | 2 CPU cores | 248 s | 4.01 nats a token, 25.0 % right (unigram 6.13, 5.8 %) |
+| small | data.path=pairs of yours (Multi30k) | 2 CPU cores | not run here | not known |
 | base | data.path=pairs of yours (WMT 2014 en-de) | 8 GPUs | not run here | the paper: 27.3 BLEU |
 
 `base` is the paper's: 100,000 steps of about 25,000 tokens on either side (here 200 rows of 128, packed), Adam (beta2
