@@ -4,6 +4,7 @@ LMLAB_TEST_PLATFORM=cuda runs the same tests on a GPU; those that need eight dev
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ jax.config.update("jax_default_matmul_precision", "highest")
 # Tests compile far more than they compute. Programs that tests start are compiled as ever.
 jax.config.update("jax_disable_most_optimizations", os.environ["JAX_PLATFORMS"] == "cpu")
 logging.set_verbosity(logging.WARNING)
+# A shell that starts pytest in the background has Ctrl-C ignored, here and in all that is started from here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):
