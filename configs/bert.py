@@ -5,7 +5,7 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | Python's own documentation | 2 CPU cores | 275 s | masked: 5.12 nats, 20.3 % right (unigram 6.11, 4.5 %); pairs 69.7 % |
-| small | the same | 2 CPU cores | TIME | EXPECTED |
+| small | the same | 2 CPU cores | 25 min beside other work | masked: 3.70 nats, 33.5 % right; pairs 72.3 % (tokens shared: 68.5 %) |
 | base | data.path=yours (Wikipedia and books) | 16 TPU v3 chips or the like | not run here | not known |
 
 `base` is the paper's: 1,000,000 steps of 256 sequences, Adam with decoupled weight decay, a rate of 1e-4 that rises for

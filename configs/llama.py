@@ -5,8 +5,8 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | Python's own documentation | 2 CPU cores | 153 s | 1.75 bits a byte (lzma 2.48) |
-| moe | the same | 2 CPU cores | not run to its end | not known |
-| prefix | the same | 2 CPU cores | not run to its end | not known |
+| moe | the same | 2 CPU cores | a few steps tried | not known |
+| prefix | the same | 2 CPU cores | a few steps tried | not known |
 | base | data.path=yours (2 trillion tokens) | 2,048 GPUs of 80 GB | not run here | not known |
 
 `base` is LLaMA 2 7B: batches of 4 million tokens, rows of 4,096, AdamW (beta2 0.95, eps 1e-5), a rate of 3e-4 that

@@ -5,8 +5,8 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | Python's own documentation | 2 CPU cores | 163 s | 4.35 nats a target, 29.1 % right (unigram 5.48, 4.8 %) |
-| ul2 | the same | 2 CPU cores | not run to its end | not known |
-| bart | the same | 2 CPU cores | not run to its end | not known |
+| ul2 | the same | 2 CPU cores | a few steps tried | not known |
+| bart | the same | 2 CPU cores | a few steps tried | not known |
 | base | data.path=yours (C4) | a TPU pod slice | not run here | not known |
 
 `base` is the paper's: 524,288 steps of 128 sequences of 512 tokens, density 0.15, spans of 3, a rate of 0.01 for 10,000
