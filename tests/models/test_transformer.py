@@ -67,9 +67,11 @@ def one_by_one(build):
 
 @pytest.mark.parametrize("name,more", [
     ("gemma", dict(unroll=1)), ("gemma", dict(remat="full", unroll=3)),
-    ("mixtral", dict(remat="dots", unroll=1)), ("bert", dict(unroll=1)), ("bert", dict(remat="full", unroll=2)),
-    ("prefix_relative", dict(remat="dots", unroll=1)), ("t5", dict(unroll=1)), ("t5", dict(remat="full", unroll=2)),
-    ("bart", dict(unroll=1)), ("modern_pair", dict(remat="dots", unroll=3)),
+    ("mixtral", dict(remat="dots", unroll=1)), ("bert", dict(unroll=1)),
+    pytest.param("bert", dict(remat="full", unroll=2), marks=pytest.mark.slow),
+    ("prefix_relative", dict(remat="dots", unroll=1)), ("t5", dict(unroll=1)),
+    pytest.param("t5", dict(remat="full", unroll=2), marks=pytest.mark.slow), ("bart", dict(unroll=1)),
+    pytest.param("modern_pair", dict(remat="dots", unroll=3), marks=pytest.mark.slow),
 ], ids=str)
 def test_scan_any_unroll_and_remat_equal_the_plain_loop(name, more, one_by_one, assert_close):
     model, params, batch, keys_B, (value, grads) = one_by_one(name)

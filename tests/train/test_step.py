@@ -89,7 +89,9 @@ def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation
     check(case("decoder"), name, accumulation, make_strategy, tap, assert_close)
 
 
-@pytest.mark.parametrize("name,accumulation", [("fsdp", 1), ("tensor", 1), ("mixed", 2), ("pmap", 2)])
+@pytest.mark.parametrize("name,accumulation", [
+    pytest.param("fsdp", 1, marks=pytest.mark.slow), pytest.param("tensor", 1, marks=pytest.mark.slow), ("mixed", 2),
+    ("pmap", 2)])
 @pytest.mark.parametrize("kind", ["experts", "bert", "encoder_decoder"])
 def test_so_it_is_for_every_kind(kind, name, accumulation, case, make_strategy, tap, assert_close):
     check(case(kind), name, accumulation, make_strategy, tap, assert_close)
