@@ -5,7 +5,6 @@ A source is a name, a licence, and streams: {"all": text still to be split} or {
 in hand. """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from lmlab.data import readers

@@ -6,7 +6,6 @@ compile time flat in depth. Decoding runs the layers one by one (`unstack`), sin
 token would halve its speed.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
