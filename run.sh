@@ -25,6 +25,7 @@ usage: ./run.sh [VERB] [flags]
 
   ./run.sh                      train the quickstart in runs/quickstart; once that is trained, sample from it
   ./run.sh test [--all] [...]   run the tests (--all: slow ones too, and the parity oracles); the rest goes to pytest
+  ./run.sh faults [--full]      kill, corrupt, fill the disk, poison: and print what was survived (--full: the long way)
   ./run.sh setup                make or mend .venv, and no more
   ./run.sh lock [--upgrade]     make requirements.lock anew from setup.py (needs uv)
   ./run.sh help                 this text
@@ -44,7 +45,7 @@ END
 
 # Prints the known verb nearest to $1 (edit distance at most 2), if there is one.
 nearest() {
-  { verbs; printf '%s\n' test setup lock help; } | awk -v word="$1" '
+  { verbs; printf '%s\n' test faults setup lock help; } | awk -v word="$1" '
     function min(a, b) { return a < b ? a : b }
     function distance(a, b,    i, j, d) {
       for (i = 0; i <= length(a); i++) d[i, 0] = i
@@ -61,7 +62,7 @@ nearest() {
 unknown() {
   local like; like=$(nearest "$1")
   printf 'error: no verb %s%s; the verbs are: %s\n' "'$1'" "${like:+ (did you mean '$like'?)}" \
-    "$(echo $(verbs) test setup lock help)" >&2
+    "$(echo $(verbs) test faults setup lock help)" >&2
   exit 2
 }
 
@@ -331,6 +332,7 @@ main() {
     setup) setup core dev ;;
     lock) make_lock "$@" ;;
     test) run_tests "$@" ;;
+    faults) setup core dev; python_m pytest tests/faults "$@" ;;
     -*)
       printf 'error: flags come after a verb: ./run.sh train %s ... (./run.sh help lists the verbs)\n' "$verb" >&2
       exit 2

@@ -37,6 +37,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    """Adds --full, for tests/faults (here, since pytest asks only this file before it has collected anything)."""
+    parser.addoption("--full", action="store_true", help="the long version of the fault tests: about an hour")
+
+
 def pytest_configure(config):
     """Names the mark that `./run.sh test` leaves out and `./run.sh test --all` does not."""
     config.addinivalue_line("markers", "slow: over about 15 seconds, or needs a parity oracle")
