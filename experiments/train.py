@@ -1,8 +1,10 @@
 """Trains a model from a config; run again with the same --workdir, it goes on from the last checkpoint.
 
     ./run.sh train --config=configs/gpt.py:small --workdir=runs/x --config.train.steps=100
+    ./run.sh train --from_run=runs/x --workdir=runs/again
 """
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -12,37 +14,46 @@ from ml_collections import config_flags
 
 from lmlab import config as configs
 from lmlab.utils import cli, environment
-from lmlab.utils.files import only_one, write_json
+from lmlab.utils.errors import UserError
+from lmlab.utils.files import only_one
+from lmlab.utils.process import StopSignals
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, as configs/gpt.py:tiny.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder: its config, checkpoints, metrics, plots.",
                               required=True)
+FROM_RUN = flags.DEFINE_string("from_run", "", "Instead of --config: a run to train again, with its config, tokenizer, "
+                               "text. On the same machine its losses come out the same, bit for bit.")
+STOP = StopSignals()
 
 
 def main():
     """Trains, evaluates on the way, and tells the result."""
     from lmlab import run
-    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    workdir, original = Path(WORKDIR.value), FROM_RUN.value
+    if original and (CONFIG.value is not None or workdir.resolve() == Path(original).resolve()):
+        raise UserError(f"--from_run={original} brings its own config and fills a new --workdir")
+    config = run.load_config(original) if original else CONFIG.value
     run.check(config)
-    resuming = (workdir / "config.json").is_file()
-    changes = configs.check_resume(run.load_config(workdir), config, workdir) if resuming else []
-    for line in changes:
+    resuming = run.has_begun(workdir)
+    for line in configs.check_resume(run.load_config(workdir), config, workdir) if resuming else []:
         print(f"changed: {line}", file=sys.stderr)
     environment.set_up_jax()
     again = f"go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}"
     try:
-        summary = session(config, workdir, resuming)
+        summary = session(config, workdir, resuming, original)
     except KeyboardInterrupt:  # outside of training, or for the second time
         print(f"\n{again}", file=sys.stderr)
         raise
     if summary["finished"]:
         from lmlab.eval import report
         print(report.table(summary, workdir))
+        if original:
+            print(report.compare(workdir, original))
     else:
         print(f"stopped after step {summary['steps']}; {again}")
 
 
-def session(config, workdir, resuming):
+def session(config, workdir, resuming, original):
     """One session of training in `workdir`, from its last checkpoint or from the start; returns its summary."""
     import jax
 
@@ -55,36 +66,34 @@ def session(config, workdir, resuming):
     process, processes = jax.process_index(), jax.process_count()
     mesh = sharding.make_mesh(**config.mesh)
     step.check_layout(settings.parallel, mesh, batch=settings.batch, accumulation=settings.accumulation)
-    data = run.prepare(config, run.load_tokenizer(workdir) if resuming else None, progress=sys.stderr.isatty())
-    if resuming:
-        run.check_text(workdir, data)
+    known = workdir if resuming else original
+    data = run.prepare(config, run.load_tokenizer(known) if known else None, progress=sys.stderr.isatty())
+    if known:
+        run.check_text(known, data)
     model = run.build_model(config, data.tokenizer.vocab_size)
     objective = run.build_objective(config, data.tokenizer.vocab_size)
     strategy = step.make_strategy(settings.parallel, model, run.initialiser(config, model), objective,
-                                  *optimizer.build(steps=settings.steps, **config.optimizer), mesh,
-                                  seed=config.seed, accumulation=settings.accumulation)
+                                  *optimizer.build(steps=settings.steps, **config.optimizer), mesh, seed=config.seed,
+                                  accumulation=settings.accumulation, spikes=settings.spikes)
     batches = run.train_batches(config, data, process, processes)
     with only_one(workdir):
         start = checkpoint.newest(workdir / "checkpoints", repair=True, log=lambda t: print(t, file=sys.stderr))
         state = strategy.init() if start is None else strategy.place(
-            checkpoint.restore(workdir / "checkpoints", start, strategy.target))
+            run.restore(workdir, start, strategy.target))
         if not resuming:
             run.save_tokenizer(data.tokenizer, workdir)
-        configs.save(config, workdir / "config.json")
-        write_json(workdir / "run.json", environment.describe() | {
-            "text": run.describe_text(data), "earlier_sessions": run.read_sessions(workdir)})
+        run.save_record(workdir, config, data)
+        configs.save(config, workdir / "config.json")  # last: where it is, the rest is
         log = RunLog(workdir, start=start or 0, steps=settings.steps, process=process)
         checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=settings.keep,
                                              keep_every=settings.keep_every)
         evaluate = report.make_evaluation(config, workdir, data, model, objective, mesh, log)
-        try:
-            state, done = loop.train(strategy, state, batches, checkpoints, log, settings=settings, evaluate=evaluate,
-                                     eval_every=evals.every or max(1, settings.steps // 4))
-            checkpoints.close()
-        finally:
-            log.close()
+        with contextlib.closing(log), contextlib.closing(checkpoints):
+            _, done = loop.train(strategy, state, batches, checkpoints, log, settings=settings, evaluate=evaluate,
+                                 eval_every=evals.every or max(1, settings.steps // 4), stop=STOP)
         return report.write_summary(config, workdir, data, done, log.seconds, count(strategy.target["params"]))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    with STOP:
+        cli.run(main)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from lmlab.utils import sealed
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 WORDS = ("the of and to in a is that it he was for on are as with his they I at be this have from or one had by word "
          "but not what all were we when 春 眠 不 觉 晓 处处 闻 啼鸟").split()
@@ -67,6 +69,16 @@ def text(documents=1, words=3000, seed=0):
     import random
     pick = random.Random(seed)
     return "\n".join(" ".join(pick.choice(WORDS) for _ in range(12)) for _ in range(words // 12 * documents)) + "\n"
+
+
+def rewrite(folder, old, new, names=("config.json", "run.json")):
+    """Replaces text in config.json and run.json, new digests and all: as a run with another config would have them."""
+    for name in names:
+        content = (folder / name).read_text("utf-8")
+        assert old in content
+        value = json.loads(content.replace(old, new))
+        value.pop(sealed.KEY)
+        sealed.write(folder / name, value)
 
 
 def snapshot(folder):

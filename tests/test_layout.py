@@ -14,7 +14,7 @@ ORDER = ["utils", "config", "data models", "objectives", "train", "adapt interop
          "pipelines", "serve study", "launch"]
 PLACE = {package: place for place, packages in enumerate(ORDER) for package in packages.split()}
 LONG = {("lmlab/train/loop.py", "train"): 150}  # the loop; any other function: 60 lines
-BASES = {"nn.Module", "Protocol", "NamedTuple", "Exception", "ValueError"}
+BASES = {"nn.Module", "Protocol", "NamedTuple", "Exception", "ValueError", "KeyboardInterrupt"}
 ORACLES = {"tensorflow", "torch", "transformers", "kenlm", "gensim", "captum", "datatrove"}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FRAMEWORK = {"setup"}  # public by flax's rule, documented by its

@@ -16,10 +16,16 @@ _AHEAD = 2  # batches made before they are asked for
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches in random access: `batches[i]` is a dict of arrays, `len(batches)` how many there are."""
+    """Batches in random access: `batches[i]` is a dict of arrays, `len(batches)` how many there are.
+
+    Attributes:
+      records: i -> (numbers_B, epochs_B), which rows of which epochs stand in this process's share of batch i; a number
+        below 0 is padding.
+    """
 
     fetch: Callable[[int], dict[str, np.ndarray]]
     count: int
+    records: Callable[[int], tuple[np.ndarray, np.ndarray]] | None = None
 
     def __len__(self) -> int:
         """The number of batches; 2**31 - 1 where they never end."""
@@ -50,11 +56,10 @@ def train_batches(rows: Rows, *, batch: int, seed: int, process: int = 0, proces
     numbers = grain.MapDataset.range(rows.count).seed(seed).shuffle().repeat().batch(share)
     place = process * share + np.arange(share, dtype=np.int32)
 
-    def fetch(i: int) -> dict[str, np.ndarray]:
-        epochs = (i * batch + place.astype(np.int64)) // rows.count
-        return rows.make(numbers[i * processes + process], epochs, seed) | {"row": place.copy()}
+    def records(i: int) -> tuple[np.ndarray, np.ndarray]:
+        return numbers[i * processes + process], (i * batch + place.astype(np.int64)) // rows.count
 
-    return Batches(fetch, 2**31 - 1)
+    return _batches(rows, records, seed, place, 2**31 - 1)
 
 
 def eval_batches(rows: Rows, *, batch: int, process: int = 0, processes: int = 1) -> Batches:
@@ -66,12 +71,16 @@ def eval_batches(rows: Rows, *, batch: int, process: int = 0, processes: int = 1
     share = _share(batch, processes)
     place = process * share + np.arange(share, dtype=np.int32)
 
-    def fetch(i: int) -> dict[str, np.ndarray]:
+    def records(i: int) -> tuple[np.ndarray, np.ndarray]:
         numbers = i * batch + place.astype(np.int64)
-        numbers = np.where(numbers < rows.count, numbers, -1)
-        return rows.make(numbers, np.zeros_like(numbers), 0) | {"row": place.copy()}
+        return np.where(numbers < rows.count, numbers, -1), np.zeros_like(numbers)
 
-    return Batches(fetch, -(-rows.count // batch))
+    return _batches(rows, records, 0, place, -(-rows.count // batch))
+
+
+def _batches(rows: Rows, records: Callable, seed: int, place: np.ndarray, count: int) -> Batches:
+    """The batches of the rows that `records` names."""
+    return Batches(lambda i: rows.make(*records(i), seed) | {"row": place.copy()}, count, records)
 
 
 def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import jax
 
+from lmlab import config as configs
 from lmlab import run
 from lmlab.eval import baselines, perplexity, samples
 from lmlab.train import sharding
-from lmlab.utils.files import write_json, write_text
+from lmlab.utils import sealed
+from lmlab.utils.files import finite, write_text
 from lmlab.utils.logs import read_metrics
 
 BASELINE_BATCHES = 2000
@@ -57,20 +59,21 @@ def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
     old = run.read_summary(workdir)
     rows = read_metrics(workdir)
     summary = {
-        "finished": done.step >= config.train.steps, "steps": done.step,
+        "finished": not done.stopped, "steps": done.step,
         "parameters": parameters, "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
         "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
         "tokens_per_second": _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r]),
         "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],
         "validation_bytes": held_out["bytes"], "overlap_13gram": held_out.get("overlap_13gram"),
         "tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"]),
+        "skipped_steps": int(sum(r.get("skipped", 0) for r in rows)),
         "val_bits_per_byte": None, **_newest(rows, "val_")}
     if "val_replaced_share" in summary:
         summary["never_replaced_accuracy"] = 1 - summary["val_replaced_share"]
     if summary["finished"] and config.evals.baselines:
         summary |= {k: v for k, v in old.items() if k in BASELINES} or measure_baselines(config, data)
     if jax.process_index() == 0:
-        write_json(workdir / "summary.json", summary)
+        sealed.write(workdir / "summary.json", finite(summary))
         if summary["finished"]:
             from lmlab.utils import plots
             plots.draw_run(workdir, rows, summary, _story(workdir, config.train.steps), title=summary["corpus"])
@@ -95,6 +98,31 @@ def measure_baselines(config, data) -> dict:
     return scores
 
 
+def compare(workdir, original) -> str:
+    """Whether what a run logged is, to the last bit, what the run it repeats did; if not, what else is not the same."""
+    mine, theirs = _told(workdir), _told(original)
+    common = sorted(mine.keys() & theirs.keys())
+    other = next((step for step in common if mine[step] != theirs[step]), None)
+    if other is None:
+        return f"losses   as in {original}, bit for bit, at all {len(common)} steps that both logged"
+    values = {name: (theirs[other].get(name), value) for name, value in mine[other].items()
+              if value != theirs[other].get(name)}
+    machine = lambda folder: {k: v for k, v in run.read_sessions(folder)[-1].items()
+                              if k in ("git_commit", "python", "platform", "cpus", "versions", "devices")}
+    changed = {**values, **configs.diff(machine(original), machine(workdir))}
+    return (f"losses   not as in {original}, from step {other} on: "
+            + "; ".join(f"{name}: {old!r} there, {new!r} here" for name, (old, new) in changed.items()))
+
+
+def _told(folder):
+    """{step: {metric: value}} of a run's metrics.jsonl, clocks apart."""
+    steps = {}
+    for row in read_metrics(folder):
+        steps.setdefault(row["step"], {}).update(
+            {k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")})
+    return steps
+
+
 def _story(workdir, steps):
     """[(label, sample)] at the start, near a quarter of the run, and at its end."""
     saved = sorted(int(p.stem) for p in (workdir / "samples").glob("*.txt") if p.stem.isdecimal())
@@ -103,7 +131,7 @@ def _story(workdir, steps):
     near = lambda share: min(saved, key=lambda step: abs(step - share * steps))
     chosen = sorted({near(share) for share in (0, 0.25, 1)})
     return [(f"{100 * step // max(1, steps)} % (step {step})",
-             (workdir / "samples" / f"{step}.txt").read_text("utf-8")) for step in chosen]
+             (workdir / "samples" / f"{step}.txt").read_text("utf-8", "replace")) for step in chosen]
 
 
 def table(summary, workdir) -> str:
@@ -122,7 +150,7 @@ def table(summary, workdir) -> str:
              ("", "never_replaced_accuracy", "by saying that none was replaced"),
              ("speed", "tokens_per_second", "tokens a second"), ("time", "wall_seconds", "seconds")]
     sample = workdir / "samples" / f"{summary['steps']}.txt"
-    text = sample.read_text("utf-8").rstrip("\n").split("\n") if sample.is_file() else []
+    text = sample.read_text("utf-8", "replace").rstrip("\n").split("\n") if sample.is_file() else []
     return "\n".join([
         f"\n{summary['corpus']}, {summary['steps']} steps",
         *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines

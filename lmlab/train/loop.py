@@ -1,14 +1,14 @@
 """The one loop: batches in, steps, evaluations, checkpoints. It knows no tokenizer, evaluator or config file."""
 
-import contextlib
 import dataclasses
-import signal
 import time
 
 import jax
 
 from lmlab.data.loader import prefetch
+from lmlab.train.ledger import Ledger
 from lmlab.utils.errors import UserError
+from lmlab.utils.process import Stopped, Watchdog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +25,15 @@ class Settings:
     save_every: int = 0           # steps; 0: at evaluations only
     keep: int = 2                 # the newest checkpoints; the best one stays too
     keep_every: int = 0           # so does every so-manieth step; 0: none
+    max_skips: int = 10           # steps in a row, not finite and so left out, that end the run
+    spikes: float = 0.0           # also leaves out a loss so many standard deviations over the rolling mean; 0: off
+    watchdog: float = 1800.0      # seconds without a batch or a step that end the process; 0: off
+    ledger: bool = False          # write down which rows each step took (ledger.jsonl)
 
     def __post_init__(self):
-        for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "length": 0,
-                          "save_every": 0, "keep_every": 0}.items():
-            if getattr(self, name) < low:
+        for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "max_skips": 1,
+                          "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0, "watchdog": 0}.items():
+            if not getattr(self, name) >= low:
                 raise UserError(f"config.train.{name}={getattr(self, name)} must be at least {low}")
         for name, known in {"precision": ("float32", "bfloat16"), "windows": ("stream", "packed"),
                             "parallel": ("jit", "pmap")}.items():
@@ -63,60 +67,77 @@ class Report:
     scores: dict = dataclasses.field(default_factory=dict)
 
 
-def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate) -> tuple[dict, Report]:
+def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate, stop) -> tuple[dict, Report]:
     """Runs from the state's step to settings.steps; returns the state and a Report.
 
-    The metrics of step n are read while step n + 1 runs. SIGINT or SIGTERM ends it after the step under way, saved; a
-    second one at once.
+    The metrics of step n are read while step n + 1 runs. A signal ends it after the step under way, saved.
 
     Args:
       strategy: a step.Strategy. state: as strategy.init or strategy.place gives. batches: batches[i] is step i's.
       checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, parameters) -> scores; "val_loss" among
-        them chooses the best checkpoint.
+        them chooses the best checkpoint. stop: a StopSignals.
+    Raises:
+      UserError: where settings.max_skips steps in a row had to be left out, or a checkpoint could not be saved.
     """
     start = int(strategy.collect(state)["step"])
     report = Report(start)
-    meter = _Meter(log, settings.log_every)
+    meter = _Meter(log, settings.log_every, settings.max_skips)
+    due = lambda step: step == settings.steps or step % eval_every == 0
 
     def measure(step, params):
+        """Whether it was not stopped before its end."""
         meter.flush()
-        report.scores = evaluate(step, params)
+        watch.at()
+        try:
+            with stop.at_once():
+                report.scores = evaluate(step, params)
+        except Stopped:
+            return False
         log.write(step, report.scores)
         meter.restart()
+        return True
 
-    with _stop_signals() as stop:
+    with stop.deferred(), Watchdog(settings.watchdog, log.folder / "stacks.txt") as watch, \
+            Ledger(log.folder / "ledger.jsonl", batches, start, settings.ledger) as ledger:
+        if start and due(start) and start not in log.evaluated:  # a signal came between the step and its evaluation
+            measure(start, strategy.collect(state)["params"])
+        watch.at(f"the batch of step {start + 1}")
         for i, batch in prefetch(batches, start, settings.steps):
             began = time.monotonic()
-            state, metrics = strategy.step(state, strategy.put(batch))
             step = report.step = i + 1
+            watch.at(f"step {step}")
+            checkpoints.poll()
+            ledger.write(i, batch)
+            state, metrics = strategy.step(state, strategy.put(batch))
             meter.add(step, metrics)
             if i == start:
                 meter.flush(timed=False)
                 report.compile_seconds = time.monotonic() - began
-                if start == 0:  # only now: whoever waits for the first step should not wait for this as well
+                if 0 not in log.evaluated:  # only now: whoever waits for the first step should not wait for this too
                     measure(0, strategy.init_params())
-            last = step == settings.steps
-            evaluating = last or step % eval_every == 0
-            if evaluating:
-                measure(step, strategy.collect(state)["params"])
-            report.stopped = bool(stop) and not last
-            due = settings.save_every and step % settings.save_every == 0
-            if evaluating or due or report.stopped:
+            evaluated = due(step) and not stop and measure(step, strategy.collect(state)["params"])
+            finished = evaluated and step == settings.steps
+            report.stopped = bool(stop) and not finished
+            if due(step) or report.stopped or settings.save_every and step % settings.save_every == 0:
+                watch.at(f"saving step {step}")
                 meter.flush()
-                checkpoints.save(step, strategy.collect(state), report.scores.get("val_loss") if evaluating else None)
+                checkpoints.save(step, strategy.collect(state), report.scores.get("val_loss") if evaluated else None)
                 meter.restart()
             if report.stopped:
                 break
+            watch.at(f"the batch of step {step + 1}")
         meter.flush()
+        watch.at("the last save")
         checkpoints.wait()
     return state, report
 
 
 class _Meter:
-    """Reads the metrics of a step while the next one runs, and logs their mean every so many steps."""
+    """Reads the metrics of a step while the next one runs, and logs their mean every so many steps, those left out
+    apart."""
 
-    def __init__(self, log, every):
-        self._log, self._every = log, every
+    def __init__(self, log, every, max_skips):
+        self._log, self._every, self._max_skips = log, every, max_skips
         self._pending, self._rows, self._seen = None, [], log.tokens_before
         self.restart()
 
@@ -138,8 +159,11 @@ class _Meter:
         if self._pending is None:
             return
         (self._step, metrics), self._pending = self._pending, None
-        self._rows.append({k: float(v) for k, v in jax.device_get(metrics).items()})
+        row = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        self._rows.append({"skipped": 0.0, "in_row": 0.0, **row})
         self._log.advance(self._step)
+        if row.get("skipped"):
+            self._tell(row)
         if self._step % self._every == 0:
             self._write(timed)
 
@@ -148,31 +172,24 @@ class _Meter:
             return
         seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
         rows, self._rows = self._rows, []
-        tokens = sum(r["tokens"] for r in rows)
-        means = {k: sum(r[k] * r["tokens"] for r in rows) / max(tokens, 1e-9) for k in rows[0] if k != "tokens"}
-        self._seen += tokens
+        seen, good = sum(r["tokens"] for r in rows), [r for r in rows if not r["skipped"]]
+        tokens = sum(r["tokens"] for r in good)
+        means = {k: sum(r[k] * r["tokens"] for r in good) / max(tokens, 1e-9) for k in rows[0] if good}
+        for name in ("tokens", "skipped", "in_row"):
+            means.pop(name, None)
+        if len(good) < len(rows):
+            means["skipped"] = len(rows) - len(good)
+        self._seen += seen
         means |= {"rate": rows[-1]["rate"], "tokens_seen": self._seen}
         if timed:
-            means["tokens_per_second"] = tokens / max(seconds, 1e-9)
+            means["tokens_per_second"] = seen / max(seconds, 1e-9)
         self._log.write(self._step, means, shown=("loss", "tokens_per_second"))
 
-
-@contextlib.contextmanager
-def _stop_signals():
-    """A list that fills when SIGINT or SIGTERM comes; the second signal acts as it would without this."""
-    seen, before = [], {}
-
-    def note(number, frame):
-        seen.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread (a notebook's server, a test): signals are the caller's
-        pass
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _tell(self, row):
+        """Says that a step was left out; a UserError where it is one too many."""
+        what = f"step {self._step} is left out: loss {row['loss']:.4g}, gradient norm {row['grad_norm']:.4g}"
+        self._log.say(what)
+        if row["in_row"] >= self._max_skips:
+            raise UserError(f"{what}, the last of {row['in_row']:.0f} in a row (config.train.max_skips); none of them "
+                            "was applied or saved. Train in a new --workdir with a lower config.optimizer.rate, a "
+                            "longer warmup or a smaller clip")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lmlab.train import sharding
+from lmlab.train import guard, sharding
 from lmlab.utils.errors import UserError
 
 
@@ -73,7 +73,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         grads, metrics = collect((grads, metrics))
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
-        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(state["step"]), "tokens": tokens}
+        taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
+        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken), "tokens": tokens}
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
                 "step": state["step"] + 1, "extra": state["extra"]}, metrics
     return update
@@ -93,14 +94,16 @@ def _inits(model_init, optimizer):
 
     def state(key):
         new = params(key)
-        return {"params": new, "opt_state": optimizer.init(new), "step": jnp.zeros((), jnp.int32), "extra": {}}
+        return {"params": new, "opt_state": optimizer.init(new), "step": jnp.zeros((), jnp.int32),
+                "extra": {"guard": guard.new()}}
     return params, state
 
 
-def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1) -> Strategy:
-    """The step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
+def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1,
+                 spikes=0.0) -> Strategy:
+    """The guarded step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
 
-    model_init: key -> parameters boxed with their logical axes.
+    model_init: key -> parameters boxed with their logical axes. spikes: as `guard.guarded` takes it.
     """
     init_params, init = _inits(model_init, optimizer)
     key = jax.random.key(seed)
@@ -117,7 +120,7 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
         return call
 
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation)
-    step = jax.jit(update, in_shardings=(where, rows), out_shardings=(where, None), donate_argnums=0)
+    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, rows), out_shardings=(where, None), donate_argnums=0)
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
     return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
@@ -125,13 +128,14 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
                     functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target)
 
 
-def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1) -> Strategy:
-    """The step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
+def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,
+                  spikes=0.0) -> Strategy:
+    """The guarded step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
     init_params, init = _inits(model_init, optimizer)
     key = jax.random.key(seed)
     local = [d for d in devices if d.process_index == jax.process_index()]
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data")
-    step = jax.pmap(update, axis_name="data", devices=devices, donate_argnums=0)
+    step = jax.pmap(guard.guarded(update, spikes), axis_name="data", devices=devices, donate_argnums=0)
     split = lambda a: np.reshape(a, (len(local), a.shape[0] // len(local), *a.shape[1:]))
     place = lambda state: jax.tree.map(lambda x: np.broadcast_to(np.asarray(x)[None], (len(local), *x.shape)), state)
     collect = lambda state: jax.tree.map(lambda x: x[0], state)
@@ -157,9 +161,10 @@ def check_layout(parallel, mesh, *, batch, accumulation):
                         "must be 1")
 
 
-def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation):
+def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation,
+                  spikes=0.0):
     """The strategy that config.train.parallel names: "jit" or "pmap". `check_layout` says whether the mesh will do."""
-    common = dict(seed=seed, accumulation=accumulation)
+    common = dict(seed=seed, accumulation=accumulation, spikes=spikes)
     if parallel == "jit":
         return jit_strategy(model, model_init, objective, optimizer, schedule, mesh, **common)
     return pmap_strategy(model, model_init, objective, optimizer, schedule, list(mesh.devices.flat), **common)

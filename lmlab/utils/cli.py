@@ -2,17 +2,20 @@
 
 import os
 import re
+import signal
 import sys
 import traceback
 from pathlib import Path
 
 from absl import app, flags, logging
 
-from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils.errors import UserError, did_you_mean, one_line
+from lmlab.utils.process import Stopped
 
 
 def run(main):
-    """Runs `main()` as an absl program. A UserError or OSError prints one line and exits 1, Ctrl-C exits 130."""
+    """Runs `main()` as an absl program. A UserError or OSError prints one line and exits 1, Ctrl-C exits 130 (an orderly
+    stop by SIGTERM, see StopSignals, 0)."""
     # Quiet start: absl and orbax announce every step at level INFO, which would drown the progress bar.
     logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -26,15 +29,15 @@ def run(main):
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         _fail(error, f"{where}{error.strerror or error} (LMLAB_TRACEBACK=1 shows where in the code)")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(0 if isinstance(stop, Stopped) and stop.number == signal.SIGTERM else 130)
 
 
 def _fail(error, text):
     if os.environ.get("LMLAB_TRACEBACK"):
         traceback.print_exception(error)
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {one_line(text)}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -62,6 +65,8 @@ def _config(argv):
         return ""
     matches = [(re.fullmatch(r"--?config(?:=(.*))?", word, re.S), after) for word, after in zip(argv, [*argv[1:], ""])]
     found = [after if match[1] is None else match[1] for match, after in matches if match]
+    if not found and any(word.lstrip("-").startswith("from_run=") for word in argv):
+        return ""  # a run brings its own
     if len(found) != 1 or not found[0]:
         raise UserError(f"--config= is {'given twice' if len(found) > 1 else 'missing'}: {flags.FLAGS['config'].help}")
     return found[0]

@@ -6,6 +6,16 @@ import difflib
 class UserError(ValueError):
     """A mistake in a command, a config or a file. Its one line is all that the user is shown."""
 
+    def __str__(self):
+        return one_line(super().__str__())
+
+
+def one_line(text) -> str:
+    """text in one line that a terminal can be trusted with, whatever names or files gave parts of it: what is not
+    printable (control characters, marks that turn the direction of writing, halves of characters) is written out."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
 
 def did_you_mean(word, known) -> str:
     """"; did you mean 'steps'?" for the nearest of `known`, or "" where none is near."""

@@ -1,6 +1,7 @@
 """Files that are whole or absent: atomic writes, hashes, and the user's cache folder."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -25,7 +26,7 @@ def cache_dir() -> Path:
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a part; missing folders are made.
 
-    The content reaches the disk before the name does.
+    The content reaches the disk before the name does, and the name before this returns.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +38,28 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())  # mkstemp makes private files; a run is to be read by others
         os.replace(name, path)
+        sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def sync(path: str | Path) -> None:
+    """Waits until a file, or the names in a folder, have reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: str | Path) -> None:
+    """`sync` of every file and folder below `folder`, of itself, and of its own name."""
+    for path in [*Path(folder).rglob("*"), Path(folder), Path(folder).parent]:
+        sync(path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -54,15 +74,15 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """value as JSON that every reader takes: a float that is not finite becomes null."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """value with None for every NaN or infinity in it."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -78,8 +98,10 @@ def new_folder(target: str | Path) -> Iterator[Path]:
     try:
         os.chmod(temporary, 0o777 & ~_umask())
         yield temporary
+        sync_tree(temporary)
         try:
             os.rename(temporary, target)
+            sync(target.parent)
         except OSError:
             if not target.is_dir():
                 raise
@@ -100,6 +122,18 @@ def only_one(folder: str | Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"{folder} is in use by another process; wait for it, stop it, or use another folder") from None
         yield
+
+
+def in_use(folder: str | Path) -> bool:
+    """Whether a process holds a folder by `only_one`."""
+    import fcntl  # not on Windows
+
+    try:
+        with open(Path(folder) / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
 
 
 def sha256(content: str | bytes) -> str:

@@ -1,6 +1,7 @@
 """The record of a run as it goes: metrics.jsonl, TensorBoard events, and a progress bar."""
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,34 +15,64 @@ METRICS = "metrics.jsonl"
 
 def read_metrics(folder) -> list[dict]:
     """The rows of a run's metrics.jsonl, a half-written last line left out; [] where there is none."""
-    path = Path(folder) / METRICS
-    rows = []
-    for line in path.read_text("utf-8", "replace").split("\n") if path.is_file() else []:
+    return read_rows(Path(folder) / METRICS)
+
+
+def read_rows(path) -> list[dict]:
+    """The objects of a .jsonl file with a line or more a step, a half-written last line left out; [] without a file."""
+    return check_rows(path)[0]
+
+
+def check_rows(path) -> tuple[list[dict], list[int]]:
+    """(rows, damaged): also the numbers of the lines that hold no row; not the last one's, where a kill cut it off."""
+    rows, damaged = [], []
+    lines = path.read_text("utf-8", "replace").split("\n") if path.is_file() else [""]
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append({"step": 0, **json.loads(line)})
-        except (ValueError, TypeError):
-            continue
-    return rows
+            row = {"step": 0, **json.loads(line)}
+            if not all(isinstance(part, (int, float, dict, type(None))) for part in row.values()) \
+                    or not isinstance(row["step"], int):
+                raise TypeError
+            rows.append(row)
+        except (ValueError, TypeError, RecursionError):
+            damaged += [number] if line and number < len(lines) else []
+    return rows, damaged
+
+
+def go_on(path, start):
+    """(rows, file): the rows of a .jsonl file up to step `start`, and the file with them alone, opened for more.
+
+    Rows of later steps were left by a run that was killed after its last save: they come again.
+    """
+    rows, damaged = check_rows(path) if start else ([], [])
+    if damaged:
+        shutil.copyfile(path, f"{path}.corrupt")
+        print(f"{path} is damaged: line {damaged[0]} is no row ({len(damaged)} such lines are left out); the file as "
+              f"it was is {path}.corrupt", file=sys.stderr)
+    rows = [r for r in rows if r["step"] <= start]
+    write_text(path, "".join(json_text(r) + "\n" for r in rows))
+    return rows, open(path, "a", buffering=1, encoding="utf-8")
 
 
 class RunLog:
     """Writes metrics of a run that begins, or goes on, at step `start` of `steps`.
 
-    Rows of later steps, left by a run that was killed after its last save, are dropped: they come again.
+    Attributes:
+      tokens_before: tokens seen up to start. evaluated: the steps whose evaluation is there already.
     """
 
     def __init__(self, folder, *, start, steps, process=0):
         from tensorboardX import SummaryWriter
         self.folder = Path(folder)
-        rows = [r for r in read_metrics(folder) if r["step"] <= start] if start else []
-        self._before = max((r.get("seconds", 0.0) for r in rows), default=0.0)
-        self.tokens_before = max((r.get("tokens_seen", 0.0) for r in rows), default=0.0)
-        self._began = time.monotonic()
         self._on = process == 0
+        rows = []
         if self._on:
-            write_text(self.folder / METRICS, "".join(json_text(r) + "\n" for r in rows))
-            self._file = open(self.folder / METRICS, "a", buffering=1, encoding="utf-8")
+            rows, self._file = go_on(self.folder / METRICS, start)
             self._board = SummaryWriter(str(self.folder), purge_step=start + 1 if start else None)
+        self.evaluated = {r["step"] for r in rows if "tokens_seen" not in r}
+        self._before = max((r.get("seconds") or 0.0 for r in rows), default=0.0)
+        self.tokens_before = max((r.get("tokens_seen") or 0.0 for r in rows), default=0.0)
+        self._began = time.monotonic()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._on, dynamic_ncols=True,
                          mininterval=0.2 if sys.stderr.isatty() else 10.0)
 

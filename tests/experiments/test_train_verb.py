@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from commands import REPOSITORY, environment, quick, snapshot, text, tiny, train_flags
+from commands import REPOSITORY, environment, quick, rewrite, snapshot, text, tiny, train_flags
 from lmlab.train import checkpoint
 from lmlab.utils import files
 from lmlab.utils.logs import read_metrics
@@ -71,12 +71,35 @@ def test_more_steps_go_on_elsewhere_and_are_said(copy):
 
 def test_other_text_under_the_same_name_is_refused(copy, tmp_path):
     (tmp_path / "text.txt").write_text(text(seed=1), "utf-8")
-    config = (copy / "config.json").read_text()
-    (copy / "config.json").write_text(config.replace(str(tiny() / "text.txt"), str(tmp_path / "text.txt")))
+    rewrite(copy, str(tiny() / "text.txt"), str(tmp_path / "text.txt"))
     before = snapshot(copy)
     done = quick(*train_flags(copy, tmp_path / "text.txt", *QUICK))
     assert done.code == 1 and done.err.startswith("error: ") and done.err.count("\n") == 1, done.err
     assert "text.txt" in done.err and "other text" in done.err and snapshot(copy) == before
+
+
+def test_a_run_from_a_run_has_its_losses_bit_for_bit(tmp_path):
+    done = quick("train", f"--from_run={tiny() / 'run'}", f"--workdir={tmp_path / 'again'}")
+    assert done.code == 0, done.err
+    assert f"losses   as in {tiny() / 'run'}, bit for bit, at all 7 steps that both logged" in done.out
+    losses = [[{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")}
+               for row in read_metrics(folder)] for folder in (tmp_path / "again", tiny() / "run")]
+    assert losses[0] == losses[1]
+    rewrite(tmp_path / "again", '"seed": 0', '"seed": 1')
+    other = quick("train", f"--from_run={tmp_path / 'again'}", f"--workdir={tmp_path / 'other'}", **ONE)
+    assert other.code == 0 and f"losses   not as in {tmp_path / 'again'}, from step 0 on: val_loss: " in other.out
+    assert "devices.count: 8 there, 1 here" in other.out
+
+
+@pytest.mark.parametrize("flags,message", [
+    (["--from_run={tiny}"], "--workdir= is missing"),
+    (["--from_run={tiny}", "--workdir={tiny}"], "brings its own config and fills a new --workdir"),
+    (["--from_run={tiny}", "--config=configs/gpt.py:tiny", "--workdir={tmp}/x"], "brings its own config"),
+    (["--from_run={tmp}/none", "--workdir={tmp}/x"], "none is no run folder")])
+def test_a_run_that_cannot_be_run_again(flags, message, tmp_path):
+    done = quick("train", *(flag.replace("{tiny}", str(tiny() / "run")).replace("{tmp}", str(tmp_path))
+                            for flag in flags))
+    assert done.code == 1 and message in done.err and done.err.count("\n") == 1 and not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Checkpoints: whole or named as damaged, restored bit for bit on any mesh, safe from training that goes on."""
 
 import json
+import os
 import shutil
 
 import jax
@@ -123,6 +124,37 @@ def test_nothing_whole_is_an_error_and_nothing_is_touched(folder):
     with pytest.raises(UserError, match=r"no checkpoint in .* is whole: .*/3/.* is not as it was saved.*--workdir"):
         checkpoint.newest(folder, repair=True)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_steps_without_manifests_are_not_begun_anew(folder):
+    """A session cuts off one save at most: where several have no manifest and none is whole, somebody removed them."""
+    for step in "123":
+        (folder / step / "manifest.json").unlink()
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match="no checkpoint in .* is whole: .*/3/manifest.json is missing"):
+        checkpoint.newest(folder, repair=True)
+    assert sorted(folder.rglob("*")) == before
+    shutil.rmtree(folder / "1")
+    shutil.rmtree(folder / "2")
+    assert checkpoint.newest(folder, repair=True) is None and (folder / "3.corrupt").is_dir()  # the first save of all
+
+
+def test_a_step_without_manifest_is_told_to_whoever_looks(folder):
+    (folder / "3" / "manifest.json").unlink()
+    told = []
+    assert checkpoint.newest(folder, log=told.append) == 2
+    assert told == ["checkpoint 3 has no manifest: it is being saved, or its save was cut off"]
+
+
+def test_what_is_no_file_is_missing(folder):
+    """A pipe would never end."""
+    path = files(folder / "3")[0]
+    for replace in (os.mkfifo, os.mkdir, lambda p: os.symlink("/dev/zero", p), lambda p: os.symlink("/nowhere", p)):
+        path.unlink()
+        replace(path)
+        assert checkpoint.damage(folder / "3") == f"{path} is missing"
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.touch()
 
 
 def test_nothing_saved_is_none(tmp_path):

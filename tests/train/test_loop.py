@@ -11,6 +11,7 @@ from lmlab.train import checkpoint, loop
 from lmlab.train.step import Strategy
 from lmlab.utils.errors import UserError
 from lmlab.utils.logs import RunLog, read_metrics
+from lmlab.utils.process import StopSignals
 
 
 class Batches:
@@ -45,8 +46,9 @@ def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_e
     log = RunLog(folder, start=int(state["step"]), steps=settings.steps)
     checkpoints = checkpoint.Checkpoints(folder / "checkpoints", keep=settings.keep, keep_every=settings.keep_every)
     try:
-        state, report = loop.train(strategy, state, batches or Batches(), checkpoints, log, settings=settings,
-                                   eval_every=eval_every, evaluate=evaluate or (lambda step, params: {}))
+        with StopSignals() as stop:
+            state, report = loop.train(strategy, state, batches or Batches(), checkpoints, log, settings=settings,
+                                       eval_every=eval_every, evaluate=evaluate or (lambda step, params: {}), stop=stop)
         checkpoints.close()
     finally:
         log.close()
@@ -119,9 +121,33 @@ def test_a_signal_ends_the_run_after_the_step_under_way_and_resume_makes_it_whol
     assert told(rows) == told(whole_rows)
 
 
-def test_a_signal_at_the_last_step_is_no_stop(tmp_path):
-    _, report, _ = train(tmp_path, toy(on_step=lambda i: os.kill(os.getpid(), signal.SIGTERM) if i == 5 else None))
-    assert report.step == 6 and not report.stopped
+@pytest.mark.parametrize("at", [0, 2, 3, 5])
+def test_an_evaluation_that_a_signal_kept_from_being_made_is_made_on_the_resume(at, tmp_path):
+    """In the step before it (at 3, 5), and for step 0, which is evaluated after the first step (at 0)."""
+    def run(folder, strategy=None, **more):
+        seen = []
+
+        def evaluate(step, params):
+            seen.append((step, float(params["w"][0])))
+            return {"val_loss": 1.0}
+        return *train(folder, strategy, evaluate=evaluate, eval_every=2, **more)[:2], seen
+
+    _, _, whole = run(tmp_path / "whole")
+    cut = toy(on_step=lambda i: os.kill(os.getpid(), signal.SIGTERM) if i == at else None)
+    state, report, before = run(tmp_path / "cut", cut)
+    assert report.stopped and report.step == at + 1
+    _, report, after = run(tmp_path / "cut", state=state)
+    assert not report.stopped and sorted(before + after) == whole
+
+
+def test_a_signal_ends_an_evaluation_at_once(tmp_path):
+    def evaluate(step, params):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("the evaluation goes on")
+        return {}
+    _, report, _ = train(tmp_path, evaluate=evaluate, eval_every=2)
+    assert report.stopped and report.step == 4 and checkpoint.newest(tmp_path / "checkpoints") == 4
 
 
 def test_a_second_signal_acts_at_once(tmp_path):

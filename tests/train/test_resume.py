@@ -14,6 +14,7 @@ import pytest
 from lmlab import run
 from lmlab.train import checkpoint, loop, optimizer, sharding, step
 from lmlab.utils.logs import RunLog, read_metrics
+from lmlab.utils.process import StopSignals
 
 ROOT = Path(__file__).parents[2]
 STEPS = 7
@@ -44,7 +45,7 @@ def config_of(text, kind):
         model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, unroll=1, **model),
         objective=dict(name=kind, **objective),
         optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
-        train=dict(steps=STEPS, batch=8, accumulation=2, windows="packed", log_every=1),
+        train=dict(steps=STEPS, batch=8, accumulation=2, windows="packed", log_every=1, ledger=True),
         mesh=dict(data=2), evals=dict()), {})
 
 
@@ -68,8 +69,9 @@ def session(text, folder, stop_at=None, kind="causal"):
         checkpoint.restore(folder / "checkpoints", start, strategy.target))
     log = RunLog(folder, start=start or 0, steps=STEPS)
     checkpoints = checkpoint.Checkpoints(folder / "checkpoints", keep=settings.keep)
-    state, report = loop.train(strategy, state, batches, checkpoints, log, settings=settings, eval_every=100,
-                               evaluate=lambda step, params: {})
+    with StopSignals() as stop:
+        state, report = loop.train(strategy, state, batches, checkpoints, log, settings=settings, eval_every=100,
+                                   evaluate=lambda step, params: {}, stop=stop)
     checkpoints.close()
     log.close()
     return state, report
@@ -97,6 +99,8 @@ def test_n_steps_are_k_steps_then_n_minus_k(text, eight, tmp_path, assert_same):
     assert report.step == STEPS
     assert_same(state, whole)  # parameters, both of Muon's optimizers, step
     assert story(tmp_path / "cut") == story(tmp_path / "whole")
+    ledgers = [(tmp_path / name / "ledger.jsonl").read_text() for name in ("cut", "whole")]
+    assert ledgers[0] == ledgers[1] and ledgers[0].count("\n") == STEPS
     assert len({row["loss"] for row in story(tmp_path / "cut")}) == STEPS
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lmlab.utils.logs import RunLog, read_metrics
+from lmlab.utils.logs import RunLog, check_rows, read_metrics
 
 
 def session(folder, start, steps, until):
@@ -50,6 +50,20 @@ def test_bytes_that_are_no_text_do_not_stop_a_run(tmp_path):
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\xfe\n")
     assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["garbage", "{", "[]", '{"step": "3"}', '{"step": null}', '{"step": 3, "loss": "x"}',
+                                  "\x00" * 20, "[" * 9000])
+def test_a_damaged_line_is_said_and_the_file_kept_aside(tmp_path, line, capsys):
+    session(tmp_path, 0, 10, 4)
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*rows[:2], line, *rows[2:], '{"step": 5, "lo']))
+    assert check_rows(tmp_path / "metrics.jsonl")[1] == [3]
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    session(tmp_path, 4, 10, 6)
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert "metrics.jsonl is damaged: line 3 is no row" in capsys.readouterr().err
+    assert (tmp_path / "metrics.jsonl.corrupt").read_bytes() == before
 
 
 def test_seconds_and_tokens_go_on(tmp_path):
