@@ -28,6 +28,7 @@ usage: ./run.sh [VERB] [flags]
   ./run.sh faults [--full]      kill, corrupt, fill the disk, poison: and print what was survived (--full: the long way)
   ./run.sh setup                make or mend .venv, and no more
   ./run.sh lock [--upgrade]     make requirements.lock anew from setup.py (needs uv)
+  ./run.sh audit                ask for known weaknesses of the pins (pip-audit, in an environment of its own)
   ./run.sh help                 this text
 END
   local verb
@@ -45,7 +46,7 @@ END
 
 # Prints the known verb nearest to $1 (edit distance at most 2), if there is one.
 nearest() {
-  { verbs; printf '%s\n' test faults setup lock help; } | awk -v word="$1" '
+  { verbs; printf '%s\n' test faults setup lock audit help; } | awk -v word="$1" '
     function min(a, b) { return a < b ? a : b }
     function distance(a, b,    i, j, d) {
       for (i = 0; i <= length(a); i++) d[i, 0] = i
@@ -62,7 +63,7 @@ nearest() {
 unknown() {
   local like; like=$(nearest "$1")
   printf 'error: no verb %s%s; the verbs are: %s\n' "'$1'" "${like:+ (did you mean '$like'?)}" \
-    "$(echo $(verbs) test faults setup lock help)" >&2
+    "$(echo $(verbs) test faults setup lock audit help)" >&2
   exit 2
 }
 
@@ -296,6 +297,16 @@ make_lock() {
   say "wrote $LOCK: $(grep -c '^[a-z0-9]' "$LOCK") pins"
 }
 
+# pip-audit is no part of our environment. --strict: a pin that nothing is known of is a failure, not a pass.
+audit() {
+  TMP=$(mktemp -d)
+  trap 'rm -rf "$TMP"' EXIT
+  find_python
+  "$PY" -I -m venv "$TMP/venv"
+  "$TMP/venv/bin/python" -I -m pip install --quiet pip-audit
+  "$TMP/venv/bin/pip-audit" --strict --disable-pip --require-hashes -r "$LOCK" "$@"
+}
+
 # --- running ---
 
 python_m() { unset PYTHONHOME; exec "$VENV/bin/python" -m "$@"; }
@@ -331,6 +342,7 @@ main() {
     help | -h | --help) usage ;;
     setup) setup core dev ;;
     lock) make_lock "$@" ;;
+    audit) audit "$@" ;;
     test) run_tests "$@" ;;
     faults) setup core dev; python_m pytest tests/faults "$@" ;;
     -*)

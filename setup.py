@@ -29,7 +29,7 @@ CORE = [
 EXTRAS = {
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.6"],
+    "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
     # Oracles of the tests, never imported by lmlab. torch is one more, installed apart: see `./run.sh test --all`.
     "parity": ["transformers>=4.50"],
     # Builds the one dependency that exists only as source (promise); for the lock, so that the build is pinned too.

@@ -7,18 +7,18 @@ take, and a value of another type, by name. Nothing here touches a device.
 """
 
 import inspect
-import json
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lmlab.utils import sealed
 from lmlab.utils.errors import UserError, did_you_mean
-from lmlab.utils.files import write_text
 
 # What a resumed run may change: how long, how it is watched, saved and laid out on devices. All else would make
 # another experiment under the same name.
 MAY_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.keep", "train.keep_every", "train.parallel",
-              "evals.", "mesh.", "model.unroll", "model.remat", "model.attention")
+              "train.max_skips", "train.watchdog", "train.damaged_rows", "train.ledger", "data.damaged", "evals.",
+              "mesh.", "model.unroll", "model.remat", "model.attention")
 
 NAMED = ("model", "objective")  # the sections whose `name` says which function takes the rest
 
@@ -129,20 +129,22 @@ def flat(config) -> dict:
 
 
 def save(config: ConfigDict, path: Path):
-    """Writes the resolved config as JSON, atomically."""
-    write_text(path, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
+    """Writes the resolved config as JSON, atomically and with its digest."""
+    sealed.write(path, config.to_dict())
 
 
 def load(path: Path) -> ConfigDict:
-    """Reads a config that `save` wrote; a UserError where the file is missing or is no JSON object."""
+    """Reads a config that `save` wrote; a UserError where the file is missing or is not as it was written."""
     folder = Path(path).parent
     try:
-        return ConfigDict(json.loads(Path(path).read_text("utf-8"))).lock()
+        plain = sealed.read(path)
     except (FileNotFoundError, NotADirectoryError):
         runs = [p.parent.name for p in folder.parent.glob("*/config.json")]
         raise UserError(f"{path} is missing: {folder} is no run folder{did_you_mean(folder.name, runs)}") from None
-    except (ValueError, TypeError, AttributeError) as e:
-        raise UserError(f"{path} is no config: {e}. Restore it from a copy") from None
+    try:
+        return ConfigDict(plain).lock()
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # a key that no config can have
+        raise UserError(f"{path} is damaged: {error}; restore it from a copy") from None
 
 
 def diff(old, new) -> dict:
@@ -151,11 +153,16 @@ def diff(old, new) -> dict:
     return {k: (old.get(k), new.get(k)) for k in sorted(old | new) if old.get(k) != new.get(k)}
 
 
+def another(old, new) -> list[str]:
+    """The fields that make `new` another experiment than `old`, none of which may change on a resume."""
+    return [name for name in diff(old, new) if not name.startswith(MAY_CHANGE)]
+
+
 def check_resume(old, new, folder) -> list[str]:
     """What a resume changes, a line a field. Raises a UserError for the fields that cannot change."""
     changed = diff(old, new)
     word = lambda k: f"config.{k}: {changed[k][0]!r} in the run, {changed[k][1]!r} now"
-    fixed = [k for k in changed if not k.startswith(MAY_CHANGE)]
+    fixed = another(old, new)
     if fixed:
         raise UserError(f"{folder} was started with another config, and these cannot change on a resume: "
                         f"{'; '.join(map(word, fixed))}. Use a new --workdir, or the old value")

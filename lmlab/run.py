@@ -5,7 +5,6 @@
 
 import dataclasses
 import functools
-import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,9 @@ from ml_collections import ConfigDict
 from lmlab import config as configs
 from lmlab import interop, models, objectives
 from lmlab.data import corpus, loader, store, tokenizers
+from lmlab.interop import weights
 from lmlab.train import checkpoint, loop, optimizer, sharding
+from lmlab.utils import environment, sealed
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import write_text
 from lmlab.utils.trees import by_path
@@ -74,8 +75,23 @@ def check(config):
     optimizer.build(steps=settings.steps, **config.optimizer)
 
 
+def has_begun(folder) -> bool:
+    """Whether a folder holds a run to go on with; a UserError where it holds checkpoints of who knows what."""
+    folder = Path(folder)
+    if (folder / "config.json").is_file():
+        return True
+    if checkpoint.good_steps(folder / "checkpoints"):
+        raise UserError(f"{folder} has checkpoints but no config.json, so that nothing tells what they are of; restore "
+                        "it from a copy, or use a new --workdir")
+    return False
+
+
 def load_config(folder) -> ConfigDict:
-    """The config of a run folder, fields that are newer than the run at their defaults; a UserError names the file."""
+    """The config of a run folder, fields that are newer than the run at their defaults.
+
+    Raises:
+      UserError: where config.json is missing, damaged, or not of the run that run.json tells of.
+    """
     path = Path(folder) / "config.json"
     config = configs.load(path)
     try:
@@ -83,6 +99,10 @@ def load_config(folder) -> ConfigDict:
         check(config)
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    noted = read_record(folder).get("config")
+    if noted and (other := configs.another(complete(noted, {}), config)):
+        raise UserError(f"{path} is not of the run that run.json beside it tells of (config.{other[0]} differs); "
+                        "restore the two from a copy")
     return config
 
 
@@ -112,9 +132,9 @@ class Data(NamedTuple):
     tokenizer: Any
     folder: Path          # of the token store
 
-    def split(self, name) -> store.TokenStore:
-        """One split's tokens; its `meta` counts them."""
-        return store.open_split(self.folder, name)
+    def split(self, name, damaged_rows=0) -> store.TokenStore:
+        """One split's tokens; its `meta` counts them. damaged_rows: as `store.open_split` takes it."""
+        return store.open_split(self.folder, name, damaged_rows)
 
 
 def prepare(config, tokenizer=None, progress=False) -> Data:
@@ -128,7 +148,8 @@ def prepare(config, tokenizer=None, progress=False) -> Data:
 
 def train_batches(config, data, process=0, processes=1):
     """Endless training batches: batch i is a function of (config.seed, i)."""
-    return loader.train_batches(_rows(config, data.split("train"), data.tokenizer), batch=config.train.batch,
+    split = data.split("train", config.train.damaged_rows)
+    return loader.train_batches(_rows(config, split, data.tokenizer), batch=config.train.batch,
                                 seed=config.seed, process=process, processes=processes)
 
 
@@ -178,13 +199,23 @@ def load(folder, step: int = -1) -> LM:
     return LM(model, params, tokenizer, config, step)
 
 
+def restore(folder, step, target):
+    """The state of a run at a step, laid out as `target`; a UserError where the checkpoint is of something else."""
+    state = checkpoint.restore(Path(folder) / "checkpoints", step, target)
+    if int(state["step"]) != step:
+        raise UserError(f"{folder}/checkpoints/{step} holds step {int(state['step'])}, so somebody has copied or "
+                        f"renamed it; remove it, or name it {int(state['step'])} again")
+    return state
+
+
 def _is_foreign(source):
     """Whether it is a model from elsewhere, and no run folder."""
     if str(source).startswith("catalog:") or str(source).endswith(".gguf"):
         return True
     try:
-        return "model_type" in json.loads((Path(source) / "config.json").read_text("utf-8"))
-    except (OSError, ValueError, TypeError):
+        path = Path(source) / "config.json"
+        return "model_type" in weights.read_json(path, weights.map_file(path))
+    except (OSError, ValueError):
         return False
 
 
@@ -221,20 +252,41 @@ def save_tokenizer(tokenizer, folder):
 
 
 def load_tokenizer(folder):
-    """The run's tokenizer; a UserError where its files are not those that were saved."""
+    """The run's tokenizer; a UserError where its files are not those that were saved: only those are read."""
     folder = Path(folder) / "tokenizer"
     try:
-        tokenizer = tokenizers.load(folder)
         noted = (folder / "sha256").read_text("utf-8").strip()
-    except UserError:
-        raise
-    except Exception as error:  # whatever a library makes of damaged files
-        raise UserError(f"{folder}: the tokenizer is damaged ({type(error).__name__}: {error}); restore it from a "
-                        "copy") from error
-    if tokenizers.digest(tokenizer) != noted:
+        found = tokenizers.digest_of(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: the tokenizer is missing or damaged ({error}); restore it from a copy") from error
+    if not found == noted == read_record(folder.parent).get("tokenizer", noted):
         raise UserError(f"{folder} is not the tokenizer that the run was trained with (its sha256 differs); restore "
                         "it from a copy")
-    return tokenizer
+    return tokenizers.load(folder)
+
+
+def save_record(folder, config, data):
+    """Writes run.json: the machine, the code, what belongs to the run, and the sessions before this one.
+
+    To be written after the tokenizer, and before config.json: where that is, the rest is.
+    """
+    sealed.write(Path(folder) / "run.json", environment.describe() | {
+        "config": config.to_dict(), "text": describe_text(data), "earlier_sessions": read_sessions(folder),
+        "tokenizer": tokenizers.digest_of(Path(folder) / "tokenizer")})
+
+
+def read_record(folder) -> dict:
+    """run.json of a run; {} where there is none, a UserError where it is not as it was written."""
+    try:
+        return sealed.read(Path(folder) / "run.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def read_sessions(folder) -> list[dict]:
+    """What run.json says of the sessions of a run so far, the oldest first."""
+    newest = read_record(folder)
+    return [*newest.pop("earlier_sessions", []), newest] if newest else []
 
 
 def describe_text(data) -> dict:
@@ -244,28 +296,20 @@ def describe_text(data) -> dict:
 
 def check_text(folder, data):
     """Raises a UserError where a run was trained on other text than `data` holds, under whatever name."""
-    noted = _read(folder, "run.json").get("text")
-    if noted and noted != describe_text(data):
+    noted = read_record(folder)
+    if not noted:
+        raise UserError(f"{folder}/run.json is missing, so that nothing tells whether {data.corpus.name} is the text "
+                        "that the run was trained on; restore it from a copy")
+    if noted.get("text") != describe_text(data):
         raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of "
                         "it); restore the text, or use a new --workdir")
 
 
 def read_summary(folder) -> dict:
-    """summary.json of a run; {} before its first session ended, or where it cannot be read."""
-    return _read(folder, "summary.json")
-
-
-def read_sessions(folder) -> list[dict]:
-    """What run.json says of the sessions of a run so far, the oldest first."""
-    newest = _read(folder, "run.json")
-    return [*newest.pop("earlier_sessions", []), newest] if newest else []
-
-
-def _read(folder, name):
-    """A JSON object of a run; {} where it is missing or cannot be read."""
+    """summary.json of a run; {} before its first session ended, or where it is not as it was written."""
     try:
-        return dict(json.loads((Path(folder) / name).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        return sealed.read(Path(folder) / "summary.json")
+    except (FileNotFoundError, NotADirectoryError, UserError):
         return {}
 
 

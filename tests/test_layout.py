@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each may import only what stands to its left; those that share a place may not import each other.
 ORDER = ["utils", "config", "data models", "objectives", "train", "adapt interop", "run", "decoding", "eval",
-         "pipelines", "serve study", "launch"]
+         "pipelines", "serve study bench", "launch"]
 PLACE = {package: place for place, packages in enumerate(ORDER) for package in packages.split()}
 LONG = {("lmlab/train/loop.py", "train"): 150}  # the loop; any other function: 60 lines
 BASES = {"nn.Module", "Protocol", "NamedTuple", "Exception", "ValueError", "KeyboardInterrupt"}

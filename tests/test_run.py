@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import lmlab
-from commands import tiny
+from commands import rewrite, tiny
 from lmlab import run
+from lmlab.data.tokenizers import plain
 from lmlab.train import checkpoint
+from lmlab.utils import sealed
 from lmlab.utils.errors import UserError
 
 
@@ -98,21 +100,58 @@ def test_a_damaged_tokenizer_is_refused(tmp_path, name):
 
 
 def test_a_config_that_does_not_fit_the_parameters_is_refused(copy):
-    text = (copy / "config.json").read_text()
     for old, new in (('"width": 32', '"width": 36'), ('"layers": 2', '"layers": 3'), ('"bias": true', '"bias": false'),
                      ('"context": 32', '"context": 33'), ('"tied": true', '"tied": false')):
-        assert old in text
-        (copy / "config.json").write_text(text.replace(old, new))
+        rewrite(copy, old, new)
         with pytest.raises(UserError, match="does not fit its checkpoints"):
             run.load(copy)
+        rewrite(copy, new, old)
 
 
 def test_a_config_older_than_a_field_loads(copy):
-    plain = json.loads((copy / "config.json").read_text())
+    plain = sealed.read(copy / "config.json")
     del plain["model"]["logit_softcap"], plain["evals"]
-    (copy / "config.json").write_text(json.dumps(plain))
+    sealed.write(copy / "config.json", plain)
     lm = run.load(copy)
     assert lm.config.model.logit_softcap == 0 and lm.config.evals.samples == 1
+
+
+def test_files_of_another_run_are_refused_though_each_is_whole(copy, tmp_path):
+    other = shutil.copytree(copy, tmp_path / "other")
+    rewrite(other, '"seed": 0', '"seed": 1')
+    assert run.load(other).config.seed == 1  # the control
+    for name in ("config.json", "run.json"):
+        mine = (copy / name).read_bytes()
+        shutil.copy(other / name, copy / name)
+        with pytest.raises(UserError, match=r"is not of the run that run.json .* \(config.seed differs\)"):
+            run.load(copy)
+        (copy / name).write_bytes(mine)
+    run.save_tokenizer(plain.Chars("".join(map(chr, range(32, 32 + 255)))), copy)
+    with pytest.raises(UserError, match="is not the tokenizer that the run was trained with"):
+        run.load(copy)
+
+
+def test_what_a_resume_may_change_does_not_make_another_run(copy):
+    """A kill may fall between the writing of run.json and of config.json."""
+    steps = sealed.read(copy / "config.json") | {"mesh": {"data": 2}}
+    sealed.write(copy / "config.json", steps)
+    assert run.load_config(copy).mesh.data == 2
+
+
+def test_a_run_without_record_is_loaded_but_its_text_is_not_trusted(copy):
+    (copy / "run.json").unlink()
+    assert run.load(copy).step == 6 and run.read_sessions(copy) == []
+    with pytest.raises(UserError, match="run.json is missing, so that nothing tells whether"):
+        run.check_text(copy, run.prepare(run.load_config(tiny() / "run")))
+
+
+def test_where_a_run_has_begun(copy, tmp_path):
+    assert run.has_begun(copy) and not run.has_begun(tmp_path) and not run.has_begun(tmp_path / "none")
+    (copy / "config.json").unlink()
+    with pytest.raises(UserError, match="has checkpoints but no config.json"):
+        run.has_begun(copy)
+    shutil.rmtree(copy / "checkpoints")
+    assert not run.has_begun(copy)
 
 
 def test_loaded_parameters_are_those_saved():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lmlab.data.sources import Source
-from lmlab.utils.archives import Archive, fetch
+from lmlab.utils.archives import Archive, check_size, fetch, unpacking
 from lmlab.utils.errors import UserError, did_you_mean
 
 
@@ -45,7 +45,11 @@ def load(name: str) -> Source:
 
 def _members(path: Path, pattern: str) -> Iterator[str]:
     """The texts of the archive's plain files that match, by name, line ends as \\n."""
-    with tarfile.open(path) as archive:
-        for member in sorted(archive.getmembers(), key=lambda member: member.name):
+    with unpacking(path), tarfile.open(path) as archive:
+        members = []
+        for member in archive:  # one by one: to find the next one, what is in between is unpacked
+            check_size(path, member.name, member.size)
+            members.append(member)
+        for member in sorted(members, key=lambda member: member.name):
             if member.isfile() and fnmatch(member.name, pattern):
                 yield archive.extractfile(member).read().decode("utf-8").replace("\r\n", "\n")

@@ -1,10 +1,12 @@
 """A corpus: documents of one source, deduplicated and split, and a fingerprint of both."""
 
 import hashlib
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as dataclass_field
 
-from lmlab.data import cleaning, embedded, sources
+from lmlab.data import cleaning, embedded, readers, sources
 from lmlab.utils.errors import UserError, did_you_mean
 
 _SPLITS = ("train", "validation", "test")
@@ -39,7 +41,7 @@ class Corpus:
 
 def build(source: str = "python_docs", path: str = "", validation: float = 0.05, test: float = 0.05,
           split: str = "document", dedup: str = "auto", field: str = "text", validation_path: str = "",
-          test_path: str = "") -> Corpus:
+          test_path: str = "", damaged: int = 0) -> Corpus:
     """Reads all the text once, to check it and to fingerprint it, and returns it split.
 
     Args:
@@ -55,11 +57,13 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
         "paragraph" for python_docs, whose topics quote one another, and "document" otherwise.
       field: the csv or tsv column, jsonl field or tfds feature with the text; two, as in "de,en", make pairs.
       validation_path, test_path: held-out text in files of its own; then path is all training text.
+      damaged: how many damaged records (see `readers.read`) may be left out; how many were is told on stderr. 0: none.
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
     """
-    check(source, path, validation, test, split, dedup)
-    read = _open(source, path, field, validation_path, test_path)
+    check(source, path, validation, test, split, dedup, damaged)
+    skip = readers.Damage(damaged)
+    read = _open(source, path, field, validation_path, test_path, skip)
     if dedup == "auto":
         dedup = "paragraph" if source == "python_docs" and not path else "document"
     test = 0.0 if "test" in read.streams else test
@@ -75,17 +79,40 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
         return (text for name, text in _deal(read, stream, *rule) if name == wanted)
 
     counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode() + b"pairs" * read.pairs)
+    met = Counter()
     for stream in read.streams:
-        for name, text in _deal(read, stream, *rule):
+        for name, text in _deal(read, stream, *rule, met):
             data = text.encode("utf-8")
             digest.update(f"{name} {len(data)}\n".encode() + data)
             counts[name] += 1
-    for name, count in counts.items():
-        if not count:
-            tail = "" if read.pairs else "set config.data.split=tail, "
-            raise UserError(f"{read.name}: none of {sum(counts.values())} documents is in its {name} split; "
-                            f"add documents, {tail}or hold out other shares (config.data.validation, config.data.test)")
+    _tell(read, skip, met)
+    _check_counts(read, counts, met, rule[2])
     return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents, read.pairs)
+
+
+def _tell(source: sources.Source, skip: readers.Damage, met: Counter) -> None:
+    """Says on stderr what was left out or mended."""
+    if skip.seen:
+        print(f"{source.name}: {len(skip.seen)} damaged records left out (config.data.damaged={skip.limit}); the "
+              f"first: {next(iter(skip.seen))}", file=sys.stderr)
+    if met["mended"]:
+        print(f"{source.name}: lone surrogates, which are no characters, became U+FFFD in {met['mended']} of "
+              f"{met['read']} documents", file=sys.stderr)
+
+
+def _check_counts(source: sources.Source, counts: dict[str, int], met: Counter, by_tail: bool) -> None:
+    """Raises a UserError for a split that has no document, with what would do."""
+    for name, count in counts.items():
+        if count:
+            continue
+        if source.single_text:
+            raise UserError(f"{source.name}: too short to be cut into {', '.join(counts)}; give more text, or hold out "
+                            "other shares (config.data.validation, config.data.test)")
+        kept = sum(counts.values())
+        same = f" ({met['read'] - kept} of the {met['read']} read are repetitions)" if met["read"] > kept else ""
+        tail = "" if source.pairs or by_tail else "set config.data.split=tail, "
+        raise UserError(f"{source.name}: none of {kept} documents{same} is in its {name} split; add documents, {tail}"
+                        "or hold out other shares (config.data.validation, config.data.test)")
 
 
 def whole(path: str, field: str = "text") -> Corpus:
@@ -99,7 +126,8 @@ def whole(path: str, field: str = "text") -> Corpus:
     return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents, read.pairs)
 
 
-def check(source: str, path: str, validation: float, test: float, split: str, dedup: str, **_: str) -> None:
+def check(source: str, path: str, validation: float, test: float, split: str, dedup: str,
+          damaged: int = 0, **_: str) -> None:
     """Refuses values of `build` that mean nothing, by name, and reads no text. Raises UserError."""
     choices = (("source", source, ("python_docs", "python_calls", "files", "tfds", "catalog")),
                ("split", split, ("document", "tail")),
@@ -111,37 +139,50 @@ def check(source: str, path: str, validation: float, test: float, split: str, de
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise UserError(f"config.data.validation={validation}, config.data.test={test}: the first must be "
                         "above 0, the second at least 0, their sum below 1")
+    if damaged < 0:
+        raise UserError(f"config.data.damaged={damaged} must be at least 0")
     if source not in ("python_docs", "python_calls") and not path:
         raise UserError(f"config.data.source={source} needs config.data.path=")
     if source == "python_calls" and path:
         raise UserError(f"config.data.source=python_calls reads no files; for config.data.path={path} use files")
 
 
-def _open(source: str, path: str, field: str, validation_path: str, test_path: str) -> sources.Source:
+def _open(source: str, path: str, field: str, validation_path: str, test_path: str,
+          skip: Callable[[UserError], None]) -> sources.Source:
     """The source that the arguments name."""
     if (validation_path or test_path) and not (path and source in ("files", "python_docs")):
         raise UserError("config.data.validation_path and config.data.test_path go with files of your own: "
                         "set config.data.path= too")
     if source == "tfds":
-        return sources.tfds(path, field=field)
+        return sources.tfds(path, field=field, skip=skip)
     if source == "catalog":
         from lmlab.data import catalog  # brings an HTTP client along
         return catalog.load(path)
     if path:
-        return sources.files(path, field=field, validation_path=validation_path, test_path=test_path)
+        return sources.files(path, field=field, validation_path=validation_path, test_path=test_path, skip=skip)
     return embedded.python_calls() if source == "python_calls" else embedded.python_docs()
 
 
-def _deal(source: sources.Source, stream: str, validation: float, test: float, by_tail: bool,
-          dedup: str) -> Iterator[tuple[str, str]]:
+def _deal(source: sources.Source, stream: str, validation: float, test: float, by_tail: bool, dedup: str,
+          met: Counter | None = None) -> Iterator[tuple[str, str]]:
     """One pass over a stream as (split, text): "all" is shared out, the others are splits already."""
-    for text in cleaning.deduplicate(map(cleaning.valid_unicode, source.streams[stream]()), dedup):
+    texts = _valid(source.streams[stream](), Counter() if met is None else met)
+    for text in cleaning.deduplicate(texts, dedup):
         if stream != "all":
             yield stream, text
         elif by_tail:
             yield from _tail(text, validation, test)
         else:
             yield _home(text, validation, test), text
+
+
+def _valid(texts: Iterator[str], met: Counter) -> Iterator[str]:
+    """Texts that UTF-8 can hold; `met` counts those "read" and those that had to be "mended"."""
+    for text in texts:
+        valid = cleaning.valid_unicode(text)
+        met["read"] += 1
+        met["mended"] += valid != text
+        yield valid
 
 
 def _home(text: str, validation: float, test: float) -> str:

@@ -5,8 +5,9 @@ import glob
 import gzip
 import itertools
 import json
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,30 @@ class Parallel(NamedTuple):
         return f"{self.source.name}+{self.target.name}"
 
 
+class Damage:
+    """What becomes of damaged records: up to a limit they are skipped and counted, the next one is refused.
+
+    Attributes:
+      seen: what was said of each record that was skipped; one that a second pass meets again counts once.
+    """
+
+    def __init__(self, limit: int):
+        """limit: config.data.damaged."""
+        self.limit, self.seen = limit, {}
+
+    def __call__(self, error: UserError) -> None:
+        """Skips the record that `error` tells of, or raises a UserError."""
+        self.seen.setdefault(str(error))
+        if len(self.seen) > self.limit:
+            cure = "skips no more" if self.limit else "skips no such record, N would skip up to N"
+            raise UserError(f"{error}; config.data.damaged={self.limit} {cure}") from error
+
+
+def refuse(error: UserError) -> None:
+    """Skips no record. Raises `error`."""
+    raise error
+
+
 def find(paths: str) -> list[Path | Parallel]:
     """The files that comma-separated names and globs stand for, each once, sorted within a glob; "a.de+a.en" stands
     for two files of Parallel text.
@@ -37,9 +62,11 @@ def find(paths: str) -> list[Path | Parallel]:
     Raises:
       UserError: if one matches nothing, or a file that holds no plain text by its name.
     """
+    if "\0" in paths:
+        raise UserError(f"{paths}: no such file; a NUL stands in its name")
     found: dict[Path | Parallel, None] = {}
     for pattern in [paths] if Path(paths).is_file() else paths.split(","):
-        pattern = str(Path(pattern.strip()).expanduser())
+        pattern = os.path.expanduser(pattern.strip())
         matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
         matches = [Path(match) for match in matches if Path(match).is_file()]
         if not matches and "+" in pattern:
@@ -58,7 +85,7 @@ def find(paths: str) -> list[Path | Parallel]:
 def _parallel(pattern: str) -> Parallel:
     """The two files of "source+target", the second in the folder of the first if it is not found otherwise; UserError
     if there are not two, or one is a table."""
-    names = [Path(name.strip()).expanduser() for name in pattern.split("+")]
+    names = [Path(os.path.expanduser(name.strip())) for name in pattern.split("+")]
     if len(names) != 2:
         raise UserError(f"{pattern}: {len(names)} files; parallel text is two files, config.data.path=SOURCE+TARGET")
     source, target = names[0], names[1] if names[1].is_file() else names[0].parent / names[1]
@@ -90,29 +117,34 @@ def kind(path: Path) -> str:
     return suffix if suffix in _TABLES else ".txt"
 
 
-def read(path: Path | Parallel, field: str) -> Iterator[str]:
+def read(path: Path | Parallel, field: str, skip: Callable[[UserError], None] = refuse) -> Iterator[str]:
     """The documents of one file, one at a time, blank ones skipped: the whole of a .txt, each row of a table, each line
     of parallel text.
 
     Args:
       field: of a table, the name of the column or field; two names, comma separated, make pairs. Numbers name the
         columns, from 0, of a .csv or .tsv without a header.
+      skip: called with what is wrong with a damaged record, to raise it or to go on without the record: a line of text
+        that is not UTF-8 or holds a NUL (of parallel text: the pair of lines), a row without text in the field.
     Raises:
-      UserError: for an empty, binary, damaged or unreadable file, a row that is no JSON object, a missing field,
-        parallel text of two lengths.
+      UserError: for an empty, binary, cut or unreadable file, a table whose header or quotes are damaged, parallel text
+        of two lengths; and what `skip` raises.
     """
     if isinstance(path, Parallel):
-        documents = _aligned(path)
+        documents = _aligned(path, skip)
     elif kind(path) == ".txt":
-        documents = iter(["".join(_lines(path))])
+        documents = ("".join(_sound(_lines(one), skip)) for one in [path])
     else:
-        rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}[kind(path)](path, fields(field))
+        rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}[kind(path)](path, fields(field), skip)
         documents = (pair(*row) if len(row) == 2 else row[0] for row in rows)
     empty = True
-    for text in documents:
-        if text and not text.isspace():
-            empty = False
-            yield text
+    try:
+        for text in documents:
+            if text and not text.isspace():
+                empty = False
+                yield text
+    except MemoryError:  # a line, or a .txt, of gigabytes; or what a small .gz unpacks to
+        raise UserError(f"{path}: one document of it is larger than memory; split it, or give one a line") from None
     if empty:
         name = path.name if isinstance(path, Parallel) else path
         raise UserError(f"{name}: the file is empty; it must hold some text")
@@ -126,25 +158,40 @@ def fields(field: str) -> list[str]:
     return names
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file with their ends, each checked to be text; a byte order mark is dropped."""
+def _lines(path: Path) -> Iterator[tuple[str, UserError | None]]:
+    """The lines of a UTF-8 file with their ends, each with what is wrong with it; a byte order mark is dropped."""
     number = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             for number, line in enumerate(file, 1):
+                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise UserError(f"{path}: UTF-16 (by its byte order mark); convert it to UTF-8")
+                fault = None
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    text = line.decode("utf-8", "replace")
+                    fault = UserError(f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x}), so a binary "
+                                      "file or another encoding; convert it to UTF-8")
                 if b"\0" in line:
-                    raise UserError(f"{path}, line {number}: a NUL byte, so this is a binary file; "
-                                    "give plain text in UTF-8")
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise UserError(f"{path}, line {number}: not UTF-8 (byte 0x{byte:02x}), so a binary file or another "
-                        "encoding; convert it to UTF-8") from error
+                    fault = UserError(f"{path}, line {number}: a NUL byte, so this is a binary file; "
+                                      "give plain text in UTF-8")
+                yield text, fault
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
+        raise UserError(f"{path}: cannot be read after line {number} ({error}); check the file and its permissions"
+                        ) from error
 
 
-def _aligned(paths: Parallel) -> Iterator[str]:
+def _sound(lines: Iterable[tuple[str, UserError | None]], skip) -> Iterator[str]:
+    """The lines that nothing is wrong with."""
+    for line, fault in lines:
+        if fault:
+            skip(fault)
+        else:
+            yield line
+
+
+def _aligned(paths: Parallel, skip) -> Iterator[str]:
     """A pair of each two lines that belong together."""
     lines = itertools.zip_longest(_lines(paths.source), _lines(paths.target))
     for number, (source, target) in enumerate(lines, 1):
@@ -152,47 +199,68 @@ def _aligned(paths: Parallel) -> Iterator[str]:
             short = paths.source if source is None else paths.target
             raise UserError(f"{short}: {number - 1} lines, and the other file of {paths.name} has more; give files "
                             "whose lines belong together")
-        yield pair(source, target)
+        if fault := source[1] or target[1]:
+            skip(fault)
+        else:
+            yield pair(source[0], target[0])
 
 
-def _csv_rows(path: Path, fields: list[str]) -> Iterator[list[str]]:
+def _csv_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
     """The named columns of a csv file, or of a tsv file (tabs between cells, no quotes)."""
     csv.field_size_limit(_LONGEST_CELL)
     form = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if kind(path) == ".tsv" else {}
-    rows = csv.reader(_lines(path), strict=True, **form)
+    faults = []  # of the lines of the row in hand
+    rows = csv.reader((faults.append(fault) or line if fault else line for line, fault in _lines(path)),
+                      strict=True, **form)
     try:
         header = next(filter(None, rows), [])  # blank lines are no rows
         bare = all(field.isdecimal() for field in fields) and not set(fields) <= set(header)  # no header row
+        if faults and not bare:
+            raise faults[0]
         names = [str(i) for i in range(len(header))] if bare else header
         for field in fields:
             if names and field not in names:
-                raise UserError(f"{path}, line 1: no column {field!r}; it has {', '.join(names)} "
+                raise UserError(f"{path}, line 1: no column {field!r}; it has {_some(names)} "
                                 "(choose one with config.data.field=)")
         places = [names.index(field) for field in fields] if names else []
         for row in itertools.chain([header] if bare else [], rows):
-            if row and max(places) >= len(row):
-                short = next(field for field, place in zip(fields, places) if place >= len(row))
-                raise UserError(f"{path}, line {rows.line_num}: the row ends before column {short!r}; "
-                                "complete it or remove it")
-            if row:
+            short = next((field for field, place in zip(fields, places) if place >= len(row)), None)
+            if row and short is not None:
+                faults.append(UserError(f"{path}, line {rows.line_num}: the row ends before column {short!r}; "
+                                        "complete it or remove it"))
+            if faults:
+                skip(faults[0])
+                faults.clear()
+            elif row:
                 yield [row[place] for place in places]
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: not csv ({error}); quote cells that hold quotes or "
                         "line breaks") from error
 
 
-def _json_rows(path: Path, fields: list[str]) -> Iterator[list[str]]:
+def _json_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
     """The named fields of each line of a jsonl file."""
-    for number, line in enumerate(_lines(path), 1):
+    for number, (line, fault) in enumerate(_lines(path), 1):
         if line.isspace():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}); give one object a line") from error
-        for field in fields:
-            if not isinstance(row, dict) or not isinstance(row.get(field), str):
-                has = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
-                raise UserError(f"{path}, line {number}: no text in field {field!r}; it has {has} "
-                                "(choose one with config.data.field=)")
-        yield [row[field] for field in fields]
+        except (ValueError, RecursionError) as error:
+            skip(fault or UserError(f"{path}, line {number}: not JSON ({error}); give one object a line"))
+            continue
+        field = next((name for name in fields if not isinstance(row, dict) or not isinstance(row.get(name), str)), None)
+        if field is not None:
+            has = f"a {type(row).__name__}" if not isinstance(row, dict) else (
+                f"{type(row[field]).__name__} there" if field in row else _some(row))
+            fault = fault or UserError(f"{path}, line {number}: no text in field {field!r}; it has {has} "
+                                       "(choose one with config.data.field=)")
+        if fault:
+            skip(fault)
+        else:
+            yield [row[name] for name in fields]
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of the names, for a line that has to end."""
+    first = [name[:40] for name in itertools.islice(names, 9)]
+    return ", ".join(first[:8] + ["..."] * (len(first) > 8))

@@ -5,6 +5,7 @@ A source is a name, a licence, and streams: {"all": text still to be split} or {
 in hand. """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from lmlab.data import readers
@@ -22,13 +23,15 @@ class Source(NamedTuple):
     pairs: bool = False
 
 
-def files(path: str, *, field: str = "text", validation_path: str = "", test_path: str = "") -> Source:
+def files(path: str, *, field: str = "text", validation_path: str = "", test_path: str = "",
+          skip: Callable[[UserError], None] = readers.refuse) -> Source:
     """The user's own .txt, .csv, .tsv and .jsonl files (.gz of each): a .txt is one document, a row is one document.
 
     Args:
       path: file names or globs, comma separated; "train.de+train.en" is two plain text files whose lines are pairs.
       validation_path, test_path: the same, held-out text in files of its own.
       field: the column or field that holds the text; two of them, as in "de,en", make pairs.
+      skip: what to do with a damaged record, see `readers.read`.
     Raises:
       UserError: for a path that matches nothing, pairs beside plain text, and at the first pass for a file that cannot
         be read as text.
@@ -37,7 +40,7 @@ def files(path: str, *, field: str = "text", validation_path: str = "", test_pat
         raise UserError("config.data.test_path is set and config.data.validation_path is not; set both")
     names = {"train" if validation_path else "all": path, "validation": validation_path, "test": test_path}
     found = {split: readers.find(names[split]) for split in names if names[split]}
-    streams = {split: lambda paths=paths: (text for one in paths for text in readers.read(one, field))
+    streams = {split: lambda paths=paths: (text for one in paths for text in readers.read(one, field, skip))
                for split, paths in found.items()}
     first = next(iter(found.values()))
     name = first[0].name if len(first) == 1 else f"{len(first)} files ({first[0].name} ...)"
@@ -49,16 +52,20 @@ def files(path: str, *, field: str = "text", validation_path: str = "", test_pat
     return Source(name, "the user's own", streams, single, pairs == {True})
 
 
-def tfds(path: str, *, field: str = "text") -> Source:
+def tfds(path: str, *, field: str = "text", skip: Callable[[UserError], None] = readers.refuse) -> Source:
     """A data set prepared by tfds as ArrayRecord, read without TensorFlow; its own splits are kept.
 
     Args:
       path: the folder with dataset_info.json (.../name/config/version). field: the text feature, or two for pairs.
+      skip: what to do with a record that is not UTF-8, see `readers.read`.
     Raises:
       UserError: for a folder that is no such data set, or has no such feature or no train split.
     """
     import tensorflow_datasets  # slow to import, and only wanted here
 
+    for file in Path(path).glob("*"):
+        if not (file.is_file() or file.is_dir()):  # a pipe would be waited for, a device read without end
+            raise UserError(f"config.data.path={path}: {file.name} is no file; copy the folder again")
     try:
         builder = tensorflow_datasets.builder_from_directory(path)
         features, splits = list(builder.info.features), list(builder.info.splits)
@@ -72,10 +79,21 @@ def tfds(path: str, *, field: str = "text") -> Source:
         raise UserError(f"config.data.path={path}: no train split; it has {', '.join(splits) or 'none'}")
 
     def stream(split: str) -> Iterator[str]:
-        for record in builder.as_data_source(split):
-            texts = [record[name] for name in names]
-            texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in texts]
-            yield readers.pair(*texts) if len(texts) == 2 else texts[0]
+        try:
+            for number, record in enumerate(builder.as_data_source(split)):
+                values = [record[name] for name in names]
+                try:
+                    texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
+                except UnicodeDecodeError as error:
+                    skip(UserError(f"config.data.path={path}: record {number} of {split} (from 0) is not UTF-8: "
+                                   f"{error}"))
+                    continue
+                yield readers.pair(*texts) if len(texts) == 2 else texts[0]
+        except UserError:
+            raise
+        except Exception as error:  # as above, and ArrayRecord raises others again
+            raise UserError(f"config.data.path={path}: the records of {split} are damaged ({type(error).__name__}: "
+                            f"{str(error)[:200]}); prepare or copy the folder again") from error
 
     own = [split for split in ("train", "validation", "test") if split in splits]
     streams = {"all" if split == "train" and "validation" not in own else split: split for split in own}

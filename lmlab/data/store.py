@@ -1,9 +1,9 @@
-"""The token store: each split once on disk as one flat array of ids, memory-mapped by everything that
-follows.
+"""The token store: each split once on disk as one flat array of ids, read by everything that follows.
 
 `<split>.bin` holds E d1 E d2 E ... dn E, where E is the tokenizer's eod, as uint16 (uint32 for vocabularies
-over 65,536); `<split>.offsets.npy` the n + 1 places of the E's; `meta.json` the counts, made last. Of pairs, the
-source and the target are each one d: pair k is d(2k) and d(2k + 1), from 0. """
+over 65,536); `<split>.offsets.npy` the n + 1 places of the E's; `<split>.crc32.npy` a checksum of each block of the
+.bin; `meta.json` the counts, the SHA-256 of the two .npy files and its own, made last: no byte of a store can change
+unnoticed. Of pairs, the source and the target are each one d: pair k is d(2k) and d(2k + 1), from 0. """
 
 import functools
 import json
@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lmlab.data import cleaning, tokenizers
+from lmlab.data import blocks, cleaning, tokenizers
 from lmlab.data.corpus import Corpus
 from lmlab.data.readers import SEPARATOR
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import cache_dir, new_folder, sha256, write_json
+from lmlab.utils.files import cache_dir, json_text, new_folder, sha256, sha256_file, write_json
 
-_VERSION = 1  # raise when the layout changes: older stores are then made anew
+_VERSION = 2  # raise when the layout changes: older stores are then made anew
 _BATCH_CHARACTERS = 1 << 20
 
 
@@ -28,12 +28,12 @@ class TokenStore(NamedTuple):
     """One split of a store.
 
     Attributes:
-      tokens: (n,) memory-mapped ids. offsets: (fields * documents + 1,) int64 places of the eod tokens.
+      tokens: (n,) ids, read by slices. offsets: (fields * documents + 1,) int64 places of the eod tokens.
       meta: documents, tokens, bytes, words (of pairs, those of the targets) and overlap_13gram of this split;
         fields (2 for pairs, 1 for plain text), dtype, vocab_size, tokenizer (digest), fingerprint, name and
         licence of the whole. folder, split: where it lies. """
 
-    tokens: np.ndarray
+    tokens: blocks.Blocks
     offsets: np.ndarray
     meta: dict
     folder: Path
@@ -64,28 +64,39 @@ def prepare(corpus: Corpus, tokenizer: tokenizers.Tokenizer, folder: str | Path 
         shares = cleaning.overlap(streams.pop("train"), streams) if "train" in streams else {}
         for split, share in shares.items():
             splits[split]["overlap_13gram"] = share
-        write_json(temporary / "meta.json", {
+        write_json(temporary / "meta.json", _sealed({
             "key": key, "name": corpus.name, "licence": corpus.licence, "fingerprint": corpus.fingerprint,
             "tokenizer": tokenizer_digest, "vocab_size": tokenizer.vocab_size, "eod": tokenizer.eod,
-            "fields": 2 if corpus.pairs else 1, "dtype": _dtype(tokenizer).__name__, "splits": splits})
+            "fields": 2 if corpus.pairs else 1, "dtype": _dtype(tokenizer).__name__, "splits": splits}))
     return _checked(folder, key)  # another process may have put it there first
 
 
-def open_split(folder: str | Path, split: str) -> TokenStore:
-    """Maps one split of a prepared folder; UserError if the split is not there or its files are not whole."""
+def open_split(folder: str | Path, split: str, damaged_rows: int = 0) -> TokenStore:
+    """Opens one split of a prepared folder.
+
+    Args:
+      damaged_rows: how many reads of the tokens may fail with `blocks.Damaged`, which makes a row of padding. Leave it
+        at 0 for an evaluation: its scores are of all rows or of none.
+    Raises:
+      UserError: if the split is not there, its files are not whole, or, later, more reads than that meet damage.
+    """
     folder = Path(folder)
     meta = _meta(folder)
     if split not in meta["splits"]:
         raise UserError(f"{folder} has no split {split!r}; it has {', '.join(meta['splits'])}")
     counts = meta["splits"][split]
     dtype = np.dtype(meta["dtype"])
-    file = folder / f"{split}.bin"
+    file, arrays = folder / f"{split}.bin", {}
     if not file.is_file() or file.stat().st_size != counts["tokens"] * dtype.itemsize:
         raise UserError(f"{file}: the token file is not whole; remove {folder} and it will be made again")
-    tokens = np.memmap(file, dtype, mode="r")
-    offsets = np.load(folder / f"{split}.offsets.npy", mmap_mode="r")
+    for name, wanted in counts["digests"].items():
+        part = folder / f"{split}.{name}.npy"
+        if not part.is_file() or sha256_file(part) != wanted:
+            raise UserError(f"{part} is missing or damaged; remove {folder} and it will be made again")
+        arrays[name] = np.asarray(np.load(part, mmap_mode="r"))
+    tokens = blocks.Blocks(file, dtype, counts["tokens"], arrays["crc32"], damaged_rows)
     common = {name: value for name, value in meta.items() if name != "splits"}
-    return TokenStore(tokens, offsets, {**common, **counts}, folder, split)
+    return TokenStore(tokens, arrays["offsets"], {**common, **counts}, folder, split)
 
 
 def _write(corpus: Corpus, tokenizer: tokenizers.Tokenizer, split: str, folder: Path, progress: bool) -> dict:
@@ -111,9 +122,15 @@ def _write(corpus: Corpus, tokenizer: tokenizers.Tokenizer, split: str, folder: 
                 counts["bytes"] += len(text.encode("utf-8"))
                 counts["words"] += len(text.split())
             bar.update(len(texts))
+    if not counts["documents"]:
+        raise UserError(f"{corpus.name}: the tokenizer leaves nothing of the {split} split's "
+                        f"{corpus.counts[split]} documents; use another config.tokenizer.name, or other text")
     offsets = np.cumsum(lengths, dtype=np.int64)
-    np.save(folder / f"{split}.offsets.npy", offsets)
-    return counts | {"tokens": int(offsets[-1]) + 1}
+    arrays = {"offsets": offsets, "crc32": blocks.checksums(folder / f"{split}.bin")}
+    for name, array in arrays.items():
+        np.save(folder / f"{split}.{name}.npy", array)
+    return counts | {"tokens": int(offsets[-1]) + 1,
+                     "digests": {name: sha256_file(folder / f"{split}.{name}.npy") for name in arrays}}
 
 
 def _batches(documents: Iterator[str]) -> Iterator[list[str]]:
@@ -137,10 +154,20 @@ def _dtype(tokenizer: tokenizers.Tokenizer) -> type:
 def _meta(folder: Path) -> dict:
     """The store's description; UserError if there is none."""
     try:
-        return json.loads((folder / "meta.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        text = (folder / "meta.json").read_bytes().decode("utf-8")
+        meta = json.loads(text)
+        if json_text(_sealed(meta), indent=2) + "\n" != text:
+            raise ValueError("its SHA-256 differs")
+        return meta
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{folder}: no token store here (meta.json is missing or damaged); "
                         "name another folder or remove this one") from error
+
+
+def _sealed(meta: dict) -> dict:
+    """meta with the SHA-256 of all that it holds."""
+    meta = {name: value for name, value in meta.items() if name != "sha256"}
+    return meta | {"sha256": sha256(json_text(meta))}
 
 
 def _checked(folder: Path, key: str) -> Path:

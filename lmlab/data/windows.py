@@ -5,17 +5,19 @@ pieces of at most `length` predictions in all. Pieces that follow one another ov
 each token after the first is predicted exactly once. """
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from lmlab.data.blocks import Damaged
 from lmlab.data.store import TokenStore
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import write_bytes
+from lmlab.utils.files import sha256, sha256_file, write_bytes
 
-_VERSION = 1  # raise when the same store would be cut in another way
+_VERSION = 2  # raise when the same store would be cut in another way
 
 
 class Index(NamedTuple):
@@ -143,7 +145,7 @@ def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
 
 def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int,
          shifts: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """The rows of the given numbers, stacked; a number below 0 gives a row of padding.
+    """The rows of the given numbers, stacked; a number below 0 gives a row of padding, and so do damaged tokens.
 
     Args:
       length: T. shifts: for each row, how many tokens later (at most up to the end of the text) its piece begins.
@@ -154,23 +156,29 @@ def rows(store: TokenStore, index: Index, numbers: np.ndarray, length: int,
     names = ("tokens", "targets", "segments", "positions")
     batch = {name: np.zeros((len(numbers), length), np.int32) for name in names}
     batch["weights"] = np.zeros((len(numbers), length), np.float32)
-    tokens, ramp = np.asarray(store.tokens), np.arange(length, dtype=np.int32)
+    ramp = np.arange(length, dtype=np.int32)
     for b, number in enumerate(numbers):
-        if number < 0:
+        try:
+            pieces = _pieces(store, index, number, 0 if shifts is None else int(shifts[b])) if number >= 0 else []
+        except Damaged:
             continue
         at = 0
-        first, last = index.rows[number], index.rows[number + 1]
-        for segment, (start, n) in enumerate(index.pieces[first:last].tolist(), 1):
-            if shifts is not None:
-                start = min(start + int(shifts[b]), len(tokens) - n)
-            here = slice(at, at + n - 1)
-            batch["tokens"][b, here] = tokens[start:start + n - 1]
-            batch["targets"][b, here] = tokens[start + 1:start + n]
+        for segment, piece in enumerate(pieces, 1):
+            here = slice(at, at + len(piece) - 1)
+            batch["tokens"][b, here] = piece[:-1]
+            batch["targets"][b, here] = piece[1:]
             batch["segments"][b, here] = segment
-            batch["positions"][b, here] = ramp[:n - 1]
+            batch["positions"][b, here] = ramp[:len(piece) - 1]
             at = here.stop
         batch["weights"][b, :at] = 1
     return batch
+
+
+def _pieces(store: TokenStore, index: Index, number: int, shift: int) -> list[np.ndarray]:
+    """The pieces of row `number`, each `shift` tokens later."""
+    pieces = index.pieces[index.rows[number]:index.rows[number + 1]].tolist()
+    starts = [min(start + shift, len(store.tokens) - n) for start, n in pieces]
+    return [store.tokens[start:start + n] for start, (_, n) in zip(starts, pieces)]
 
 
 def shifts(seed: int, epochs_B: np.ndarray, length: int) -> np.ndarray:
@@ -187,12 +195,22 @@ def _in_rows(pieces: np.ndarray, row: np.ndarray) -> Index:
 
 
 def _kept(store: TokenStore, name: str, make: Callable[[], Index]) -> Index:
-    """The plan of that name beside the store, mapped; made if it is not there."""
-    files = [store.folder / f"{store.split}.{name}.v{_VERSION}.{part}.npy" for part in Index._fields]
-    if not all(file.is_file() for file in files):
+    """The plan of that name beside the store, mapped; made if it is not there, and again if it is not what was made for
+    this store."""
+    stem = store.folder / f"{store.split}.{name}.v{_VERSION}"
+    files, seal = [Path(f"{stem}.{part}.npy") for part in Index._fields], Path(f"{stem}.sha256")
+    sealed = lambda: sha256("\n".join([store.meta.get("sha256", ""), stem.name, *map(sha256_file, files)])).encode()
+    try:
+        whole = seal.read_bytes() == sealed()
+    except FileNotFoundError:
+        whole = False
+    if not whole:
+        if seal.exists():
+            print(f"{stem}.*: this plan of rows is damaged, and is made again", file=sys.stderr)
         for file, array in zip(files, make()):
             _save(file, array)
-    return Index(*(np.load(file, mmap_mode="r") for file in files))
+        write_bytes(seal, sealed())
+    return Index(*(np.asarray(np.load(file, mmap_mode="r")) for file in files))  # a memmap is slow to index
 
 
 def _save(file: Path, array: np.ndarray) -> None:

@@ -1,9 +1,9 @@
 """Jinja templates that came with a model: rendered in a sandbox, with bounds on steps and on the size of what is made.
 
 What they may use is what transformers gives them, but for a few filters and functions that no chat needs. Bounded are
-the lines run (_STEPS), the length of every string and list that an operator, a call, a filter or the template itself
-makes (_LARGE), and the numbers handed to one. It all happens in this process and nothing stops a single call: one that
-writes out lists of lists of lists can still take much memory.
+the lines run (_STEPS) and the time that they take (_SECONDS), the size of every string, list and dict that an operator,
+a call, a filter or the template itself makes (_LARGE; a list counts with all that is in it, as often as it is in it),
+and the numbers handed to one. It all happens in this process, and nothing stops a single call; but none has much to do.
 """
 
 import contextlib
@@ -13,16 +13,20 @@ import json
 import operator
 import re
 import sys
+import time
 import types
 
 import jinja2
 from jinja2 import nodes, sandbox
+from jinja2.utils import Namespace
 
 from lmlab.utils.errors import UserError
 
 _STEPS = 1_000_000
+_SECONDS = 30
 _LARGE = 2_000_000  # characters or items; also the largest number that a call may be handed
 _INDENT = 100  # columns
+_MADE = "-made"  # the name of a filter, which no template can write
 _LEFT_OUT = ("wordwrap", "urlize", "pprint")  # slow on long texts
 _GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")  # marks an answer for training
 _WIDTH = re.compile(r"\d{6}|\*")  # in a format
@@ -40,7 +44,7 @@ def render(source: str, values: dict) -> str:
     """
     try:
         template = _compile(source)
-    except (jinja2.TemplateError, RecursionError, MemoryError, ValueError, OverflowError) as error:
+    except Exception as error:  # Jinja's own, and whatever Python says of the program that it makes
         line = getattr(error, "lineno", None)
         raise UserError(f"the chat template is no valid Jinja{f' in line {line}' if line else ''}: {_said(error)}"
                         ) from error
@@ -63,9 +67,11 @@ def _compile(source: str) -> jinja2.Template:
     env = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
                                                 extensions=["jinja2.ext.loopcontrols"])
     env.filters |= {"tojson": _tojson, "format": _format}
+    env.finalize = _shown
     env.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.datetime.now().strftime(form)}
     env.globals.pop("lipsum")
-    env.filters = {name: _bounded(function) for name, function in env.filters.items() if name not in _LEFT_OUT}
+    env.filters = {name: _bounded(function, plain=True) for name, function in env.filters.items()
+                   if name not in _LEFT_OUT} | {_MADE: _made}
     env.concat = _concat
     env.intercepted_binops = frozenset(("+", "*", "**", "%"))
     env.call_binop = lambda context, sign, left, right: _operate(sign, left, right)
@@ -78,23 +84,38 @@ def _compile(source: str) -> jinja2.Template:
     for parent in reversed(list(tree.find_all(nodes.Node))):  # a ~ b cannot be intercepted, but a + b can
         for name, value in parent.iter_fields():
             if isinstance(value, list):
-                value[:] = [_as_sum(item) for item in value]
+                value[:] = [_checked(item) for item in value]
             else:
-                setattr(parent, name, _as_sum(value))
+                setattr(parent, name, _checked(value))
     return env.from_string(tree)
 
 
-def _as_sum(node):
-    """a ~ b as a|string + b|string; any other node as it is."""
-    if not isinstance(node, nodes.Concat):
-        return node
-    texts = [nodes.Filter(part, "string", [], [], None, None, lineno=node.lineno) for part in node.nodes]
-    return functools.reduce(lambda left, right: nodes.Add(left, right, lineno=node.lineno), texts)
+def _checked(node):
+    """a ~ b as a|string + b|string, [a, b] as [a, b]|_MADE; any other node as it is."""
+    through = lambda part, name: nodes.Filter(part, name, [], [], None, None, lineno=node.lineno)
+    if isinstance(node, nodes.Concat):
+        texts = [through(part, "string") for part in node.nodes]
+        return functools.reduce(lambda left, right: nodes.Add(left, right, lineno=node.lineno), texts)
+    parts = isinstance(node, (nodes.List, nodes.Tuple, nodes.Dict)) and node.items
+    return through(node, _MADE) if parts and getattr(node, "ctx", "load") == "load" else node
+
+
+def _made(value):
+    """A list, tuple or dict that the template writes down."""
+    _check(_size(value))
+    return value
+
+
+def _shown(value):
+    """What {{ }} writes out."""
+    if not isinstance(value, str):
+        _check(_size(value))
+    return value
 
 
 def _operate(sign, left, right):
     """left SIGN right, unless the result would be too large."""
-    sizes = [len(x) if isinstance(x, (str, list, tuple)) else None for x in (left, right)]
+    sizes = [_size(x) if isinstance(x, (str, list, tuple)) else None for x in (left, right)]
     if sign == "+" and None not in sizes:
         _check(sum(sizes))
     elif sign == "*" and sizes != [None, None]:
@@ -107,8 +128,9 @@ def _operate(sign, left, right):
     return {"+": operator.add, "*": operator.mul, "**": operator.pow, "%": operator.mod}[sign](left, right)
 
 
-def _bounded(function, owner=None, name=None):
-    """The function with its numbers, and the size of what it gives, bounded. owner, name: of a method."""
+def _bounded(function, owner=None, name=None, plain=False):
+    """The function with its numbers, and the size of what it gives, bounded. owner, name: of a method. plain: whether
+    it refuses namespaces, which would be written out with all that they hold."""
     name = (name or getattr(function, "__name__", "")).removeprefix("do_")
 
     @functools.wraps(function, updated=("__dict__",) if hasattr(function, "__dict__") else ())
@@ -116,6 +138,8 @@ def _bounded(function, owner=None, name=None):
         args = [_held(x) if isinstance(x, types.GeneratorType) else x for x in args]
         given = [owner, *args, *kwargs.values()]
         _check(*(abs(x) for x in given if isinstance(x, int)))
+        if plain and any(isinstance(x, Namespace) for x in given):
+            raise _TooMuch("a namespace where text should be")
         if name in ("indent", "_tojson"):
             _check(*(_LARGE // _INDENT * x for x in given if isinstance(x, int)))
         texts = [x for x in given if isinstance(x, str)]
@@ -125,8 +149,7 @@ def _bounded(function, owner=None, name=None):
             many = max([len(x) for x in given if isinstance(x, (list, tuple, range))] or [1])
             _check(_size(given) + max(map(len, texts), default=0) * many)
         out = function(*args, **kwargs)
-        if isinstance(out, (str, list, tuple)):
-            _check(len(out))
+        _check(0 if isinstance(out, Namespace) else _size(out))
         return out
     return call
 
@@ -149,14 +172,17 @@ def _check_format(form, *values):
         _check(sum(map(int, re.findall(r"\d+", form))) + fields * _size(values))
 
 
-def _size(value) -> int:
-    """The length of all texts, lists and dicts in a value, counted until it is over _LARGE."""
-    size, left = 0, [value]
-    while left and size <= _LARGE:
-        item = left.pop()
-        size += len(item) if isinstance(item, (str, list, tuple, dict)) else 0
-        left.extend(item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple)) else ())
-    return size
+def _size(value, known=None) -> int:
+    """The length of all texts, lists and dicts in a value, each as often as it is there. known: sizes by id."""
+    if isinstance(value, Namespace):
+        raise _TooMuch("a namespace where text should be")
+    if not isinstance(value, (list, tuple, dict)):
+        return len(value) if isinstance(value, str) else 0
+    known = {} if known is None else known
+    if id(value) not in known:
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = len(value) + sum(_size(item, known) for item in items)
+    return known[id(value)]
 
 
 def _held(items) -> list:
@@ -183,14 +209,16 @@ def _check(*sizes):
 
 @contextlib.contextmanager
 def _counted():
-    """Raises _TooMuch in a template that runs over _STEPS lines."""
-    steps = 0
+    """Raises _TooMuch in a template that runs over _STEPS lines or _SECONDS."""
+    steps, end = 0, time.monotonic() + _SECONDS
 
     def line(frame, event, _):
         nonlocal steps
         steps += 1
         if steps > _STEPS:
             raise _TooMuch(f"it runs for more than {_STEPS} steps")
+        if time.monotonic() > end:
+            raise _TooMuch(f"it runs for more than {_SECONDS} seconds")
         return line
 
     before = sys.gettrace()

@@ -1,9 +1,12 @@
 """What a compressor and a word count reach on the same held-out bytes: a language model must beat them."""
 
+import contextlib
 import lzma
 import math
 
 import numpy as np
+
+from lmlab.data.blocks import Damaged
 
 LIMIT = 64 * 2 ** 20  # bytes of either text, the end of the one and the start of the other: it goes at about 1 MB/s
 _SEPARATOR = b"\0"    # the compressor, too, must tell where documents end; the separators are not counted as bytes
@@ -46,10 +49,10 @@ def _compressed(data) -> int:
 def unigram_bits_per_byte(train, held_out, vocab_size, n_bytes) -> float:
     """The held-out tokens under the add-one unigram of the training tokens, in bits a byte.
 
-    train, held_out: arrays of ids, memory-mapped or not, the first of each only starting it off. n_bytes: of the
+    train, held_out: arrays of ids, or what gives them by slices, the first of each only starting it off. n_bytes: of the
     held-out text.
     """
-    loss = unigram(_counts(train[1:], vocab_size), _counts(held_out[1:], vocab_size))["unigram_loss"]
+    loss = unigram(_counts(train, vocab_size), _counts(held_out, vocab_size))["unigram_loss"]
     return loss * (len(held_out) - 1) / math.log(2) / max(n_bytes, 1)
 
 
@@ -98,9 +101,10 @@ def _shared(batches, eod):
     return np.array(shares), np.array(labels) > 0
 
 
-def _counts(tokens, vocab_size, piece=1 << 24):
-    """Occurrences of each id, a piece of the memory map at a time."""
+def _counts(tokens, vocab_size, piece=1 << 20):
+    """Occurrences of each id but the first, a piece at a time; pieces are left out that training may do without."""
     counts_V = np.zeros(vocab_size, np.int64)
-    for start in range(0, len(tokens), piece):
-        counts_V += np.bincount(tokens[start:start + piece], minlength=vocab_size)
+    for start in range(1, len(tokens), piece):
+        with contextlib.suppress(Damaged):
+            counts_V += np.bincount(tokens[start:start + piece], minlength=vocab_size)
     return counts_V

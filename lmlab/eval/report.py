@@ -84,7 +84,7 @@ def measure_baselines(config, data) -> dict:
     """What the objective's scores stand beside. Of whole texts, in bits per held-out byte: lzma alone, lzma primed
     with the training text, the training unigram. Else the unigram of the targets, and of pairs the tokens they share,
     learned from an epoch of the training text, but at most BASELINE_BATCHES."""
-    train, held_out = data.split("train"), data.split("validation")
+    train, held_out = data.split("train", config.train.damaged_rows), data.split("validation")
     if run.scores_whole_texts(config):
         return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
             "unigram_bits_per_byte": baselines.unigram_bits_per_byte(

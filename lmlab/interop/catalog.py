@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from lmlab.utils.archives import Archive, fetch
+from lmlab.utils.archives import Archive, check_size, fetch, unpacking
 from lmlab.utils.errors import UserError, did_you_mean
 from lmlab.utils.files import cache_dir, write_bytes
 
@@ -45,9 +45,11 @@ def folder(name: str) -> Path:
     if name not in CATALOG:
         raise UserError(f"catalog:{name}: no such model{did_you_mean(name, CATALOG)}; there are: {', '.join(CATALOG)}")
     entry, place = CATALOG[name], cache_dir() / "catalog" / name
-    with zipfile.ZipFile(fetch(entry.archive)) as archive:
+    source = fetch(entry.archive)
+    with unpacking(source), zipfile.ZipFile(source) as archive:
         for file in entry.files:
             member, path = archive.getinfo(entry.inside + file), place / file
+            check_size(source, file, member.file_size)
             if not path.is_file() or path.stat().st_size != member.file_size or _crc(path) != member.CRC:
                 write_bytes(path, archive.read(member))
     return place / entry.files[0] if entry.files[0].endswith(".gguf") else place

@@ -10,6 +10,7 @@ import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
+from lmlab.data.tokenizers.huggingface import check_charsmap
 from lmlab.utils.errors import UserError
 
 SPACE = "\u2581"  # what sentencepiece writes for a space
@@ -162,6 +163,7 @@ def _unigram(model, scored, unknown) -> tokenizers.Tokenizer:
     """A unigram model of words, each with a space in front."""
     tokenizer = tokenizers.Tokenizer(models.Unigram(scored, unknown))
     if model.normalizer_spec.precompiled_charsmap:
+        check_charsmap(model.normalizer_spec.precompiled_charsmap)
         tokenizer.normalizer = normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(),
                                                        pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")])

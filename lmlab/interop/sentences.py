@@ -21,7 +21,7 @@ def read(folder: Path) -> tuple[Path, dict]:
     network, embedding = folder, {"pooling": "mean", "normalise": False}
     for module in _modules(path):
         kind, inside = str(module.get("type")).rpartition(".")[2], folder / str(module.get("path", ""))
-        if not inside.resolve().is_relative_to(folder.resolve()):
+        if "\0" in str(inside) or not inside.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{path}: path={str(module.get('path'))[:80]!r} leads out of the folder; fetch it again")
         if kind == "Transformer":
             network = inside

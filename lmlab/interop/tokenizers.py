@@ -11,8 +11,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
 from lmlab.data.tokenizers import wordpiece
 from lmlab.data.tokenizers.extended import Extended
-from lmlab.data.tokenizers.huggingface import EOD, FILE, ROLES, HuggingFace
-from lmlab.interop import pieces
+from lmlab.data.tokenizers.huggingface import EOD, FILE, ROLES, HuggingFace, checked, read
+from lmlab.interop import pieces, weights
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import write_json, write_text
 
@@ -24,6 +24,8 @@ _T5 = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _ROBERTA = {**_T5, "bos_token": "<s>", "sep_token": "</s>", "cls_token": "<s>", "mask_token": "<mask>"}
 _LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
 _GEMMA = {**_T5, "bos_token": "<bos>", "eos_token": "<eos>", "mask_token": "<mask>", "add_bos_token": True}
+_SENTINELS = 10_000  # of T5, which has 100
+_LONGEST = 2 ** 20  # bytes of a chat template
 _SPM = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 
 
@@ -44,14 +46,14 @@ def load(folder) -> HuggingFace | None:
         return None
     try:
         if found == FILE:
-            tokenizer, defaults = tokenizers.Tokenizer.from_file(str(folder / FILE)), {}
+            tokenizer, defaults = read(folder / FILE), {}
         elif found == "vocab.txt":
             tokenizer, defaults = _wordpiece(folder / found, settings), _BERT
         elif found == "vocab.json":
             tokenizer, defaults = _byte_level(folder, settings)
         else:
             tokenizer, defaults = _sentencepiece(folder / found, settings)
-        return wrap(tokenizer, {**defaults, **settings})
+        return wrap(checked(tokenizer), {**defaults, **settings})
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # bare Exceptions of the library's, and panics, which are none
@@ -172,18 +174,22 @@ def _settings(folder: Path) -> dict:
         old = {str(i): {"content": token} for token, i in _json(folder / "added_tokens.json").items()}
         out["added_tokens_decoder"] = old | (out.get("added_tokens_decoder") or {})
     if (folder / "chat_template.jinja").is_file():
-        out["chat_template"] = (folder / "chat_template.jinja").read_text("utf-8")
+        out["chat_template"] = _template(folder / "chat_template.jinja")
     return out
 
 
 def _json(path: Path) -> dict:
+    return weights.read_json(path, weights.map_file(path))
+
+
+def _template(path: Path) -> str:
+    content = weights.map_file(path)
+    if content.size > _LONGEST:
+        raise UserError(f"{path}: {content.size} bytes, more than {_LONGEST}: this is no chat template")
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not JSON ({_line(error)}); fetch it again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: no JSON object; fetch it again")
-    return value
+        return content.tobytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; fetch it again") from None
 
 
 def _wordpiece(path: Path, settings: dict) -> tokenizers.Tokenizer:
@@ -224,7 +230,10 @@ def _sentencepiece(path: Path, settings: dict) -> tuple[tokenizers.Tokenizer, di
     if path.name == "source.spm":
         return pieces.marian(model, _json(path.parent / "vocab.json")), _T5
     if kind.startswith(("t5", "mt5")):
-        return pieces.t5(model, settings.get("extra_ids", 100)), _T5
+        extra = settings.get("extra_ids", 100)
+        if type(extra) is not int or not 0 <= extra <= _SENTINELS:
+            raise UserError(f"{path.parent}: extra_ids={str(extra)[:80]!r} must be a number up to {_SENTINELS}")
+        return pieces.t5(model, extra), _T5
     if kind.startswith("xlm"):
         return pieces.xlm_roberta(model), _ROBERTA
     if kind.startswith("gemma"):

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,8 +32,19 @@ LEFT_OVER = re.compile(rf"\d+(\.orbax-checkpoint-tmp.*|{re.escape(GONE)}.*)")
 REMEDIES = {errno.ENOSPC: "free some space there", errno.EDQUOT: "free some space there",
             errno.EFBIG: "raise the limit of file sizes (ulimit -f)", errno.EACCES: "make the folder writable"}
 
-# Orbax prints the stack of an error that it then raises as well.
+_finite = jax.jit(guard.finite)
+
+# Orbax prints the stack of an error that it then raises as well. The writes of a save that has failed go on for a while,
+# and tensorstore then finds nobody to tell.
 logging.getLogger("absl").addFilter(lambda r: r.levelno < logging.ERROR or "orbax" not in r.pathname)
+
+
+def _unraisable(event, before=sys.unraisablehook):
+    if str(event.exc_value) != "Event loop is closed":
+        before(event)
+
+
+sys.unraisablehook = _unraisable
 
 
 class Checkpoints:
@@ -48,7 +60,6 @@ class Checkpoints:
         self._keep, self._keep_every = keep, keep_every
         # Orbax would let go of old steps before the new one has its manifest: it is to keep all of them.
         self._manager = ocp.CheckpointManager(self.folder)
-        self._finite = jax.jit(guard.finite)
         self._thread = ThreadPoolExecutor(1, "lmlab-manifest")
         self._pending = None
 
@@ -61,7 +72,7 @@ class Checkpoints:
         self.wait()
         if step in good_steps(self.folder):
             return
-        if not self._finite(state):
+        if not _finite(state):
             raise UserError(f"step {step} has numbers that are not finite; it is not saved. {_go_on(self.folder)}; "
                             "lower config.optimizer.rate")
         with _explained(self.folder, step):
@@ -73,11 +84,19 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
             if jax.process_index() == 0:
-                if score is not None:
-                    write_text(self.folder / str(step) / SCORE, f"{float(score)}\n")
-                write_manifest(self.folder / str(step))
+                self._finish(self.folder / str(step), score)
         if jax.process_index() == 0:
             self._let_go()
+
+    def _finish(self, step_folder, score):
+        try:
+            if score is not None:
+                write_text(step_folder / SCORE, f"{float(score)}\n")
+            write_manifest(step_folder)
+        except OSError:  # it will never count: the room it takes may be what is missing
+            with contextlib.suppress(OSError):
+                _remove(step_folder)
+            raise
 
     def _let_go(self):
         """Removes the steps that are neither new, nor the best, nor a multiple of keep_every."""
@@ -86,9 +105,7 @@ class Checkpoints:
         stay = {*steps[-self._keep:], *(n for n in steps if self._keep_every and n % self._keep_every == 0),
                 *sorted(scores, key=lambda n: (scores[n], -n))[:1]}
         for n in set(steps) - stay:
-            gone = _unused(self.folder / f"{n}{GONE}")
-            os.rename(self.folder / str(n), gone)  # first, so that no half of a step ever looks like one
-            shutil.rmtree(gone)
+            _remove(self.folder / str(n))
 
     def wait(self):
         """Waits for the save under way; raises its error."""
@@ -109,6 +126,13 @@ class Checkpoints:
             self._thread.shutdown()
             with contextlib.suppress(Exception):  # of a failed save, which has been told already
                 self._manager.close()
+
+
+def _remove(step_folder):
+    """Renames a step first, so that no half of one ever looks whole."""
+    gone = _unused(step_folder.with_name(step_folder.name + GONE))
+    os.rename(step_folder, gone)
+    shutil.rmtree(gone)
 
 
 def _score(step_folder):

@@ -28,11 +28,13 @@ class Settings:
     max_skips: int = 10           # steps in a row, not finite and so left out, that end the run
     spikes: float = 0.0           # also leaves out a loss so many standard deviations over the rolling mean; 0: off
     watchdog: float = 1800.0      # seconds without a batch or a step that end the process; 0: off
+    damaged_rows: int = 0         # rows that may be left out where their tokens are damaged on the disk
     ledger: bool = False          # write down which rows each step took (ledger.jsonl)
 
     def __post_init__(self):
         for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "max_skips": 1,
-                          "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0, "watchdog": 0}.items():
+                          "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0, "watchdog": 0,
+                          "damaged_rows": 0}.items():
             if not getattr(self, name) >= low:
                 raise UserError(f"config.train.{name}={getattr(self, name)} must be at least {low}")
         for name, known in {"precision": ("float32", "bfloat16"), "windows": ("stream", "packed"),

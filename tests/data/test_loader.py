@@ -79,7 +79,7 @@ def test_shifted_epochs_are_cut_at_other_places_and_keep_every_promise(opened):
     count = len(opened[1].rows) - 1
     plain, moved = make(opened, batch=count), make(opened, batch=count, shift=True)
     assert equal(plain[0], moved[0])  # the first epoch is every row as planned
-    text = opened[0].tokens.tolist()
+    text = opened[0].tokens[:].tolist()
     for epoch in (1, 2):
         assert not equal(plain[epoch], moved[epoch])
         for row in np.concatenate([moved[epoch]["tokens"], moved[epoch]["targets"][:, -1:]], 1).tolist():
@@ -98,22 +98,52 @@ def test_fewer_rows_than_a_batch_repeat(opened):
 
 
 @pytest.mark.parametrize("kind", ["stream", "packed"])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
 def test_evaluation_covers_every_prediction_once(opened, kind, processes):
     split = opened[0]
     index = windows.plan(split, LENGTH, kind)
     count = len(index.rows) - 1
     features = causal.features(split, None, length=LENGTH, windows=kind)
-    parts = [loader.eval_batches(features, batch=4, process=process, processes=processes)
+    parts = [loader.eval_batches(features, batch=6, process=process, processes=processes)
              for process in range(processes)]
-    assert {len(part) for part in parts} == {-(-count // 4)}
+    assert {len(part) for part in parts} == {-(-count // 6)}
     batches = [{name: np.concatenate([batch[name] for batch in local]) for name in local[0]}
                for local in zip(*parts, strict=True)]  # a for loop over them ends
     assert sum(batch["weights"].sum() for batch in batches) == len(split.tokens) - 1
     rows = [key for batch in batches for key in keys(batch)]
     assert rows[:count] == keys(windows.rows(split, index, np.arange(count), LENGTH))
-    assert not np.array(rows[count:]).any() and len(rows) == 4 * len(batches)
-    assert all(batch["row"].tolist() == [0, 1, 2, 3] for batch in batches)
+    assert not np.array(rows[count:]).any() and len(rows) == 6 * len(batches)
+    assert all(batch["row"].tolist() == [0, 1, 2, 3, 4, 5] for batch in batches)
+
+
+@pytest.mark.parametrize("length", [10, 150, 10_000])
+def test_text_for_one_row_or_none_a_process_is_scored_by_all_alike(tmp_path, length):
+    """A process without a row makes as many batches as the others: none waits for another for ever."""
+    tokens = np.array([0, *range(1, 101), 0], np.uint16)
+    split = store.TokenStore(tokens, np.array([0, 101]), {"name": "laid out"}, tmp_path, "train")
+    for kind in ("stream", "packed"):
+        rows = causal.features(split, None, length=length, windows=kind)
+        parts = [loader.eval_batches(rows, batch=6, process=process, processes=3) for process in range(3)]
+        assert {len(part) for part in parts} == {-(-rows.count // 6)} and rows.count == -(-101 // length)
+        found = np.concatenate([batch["targets"][batch["weights"] > 0] for local in zip(*parts) for batch in local])
+        assert found.tolist() == [*range(1, 101), 0]
+        trained = loader.train_batches(rows, batch=6, seed=0)[0]  # fewer rows than a batch: each more than once
+        assert trained["weights"].any(1).all()
+
+
+def test_records_name_the_rows_of_a_batch(opened):
+    split, index = opened
+    for processes in (1, 2, 3):
+        for process in range(processes):
+            training = make(opened, process=process, processes=processes)
+            scoring = loader.eval_batches(fixed(*opened), batch=6, process=process, processes=processes)
+            for batches, i in ((training, 0), (training, 99), (scoring, 0), (scoring, len(scoring) - 1)):
+                numbers, epochs = batches.records(i)
+                assert keys(batches[i]) == keys(windows.rows(split, index, numbers, LENGTH))
+                assert len(numbers) == len(epochs) == 6 // processes
+    count, alone = len(index.rows) - 1, make(opened)
+    seen = [pair for i in range(count) for pair in zip(*(array.tolist() for array in alone.records(i)))]
+    assert sorted(seen) == [(number, epoch) for number in range(count) for epoch in range(6)]
 
 
 def test_a_batch_that_does_not_divide_is_named(opened):

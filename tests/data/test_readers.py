@@ -1,6 +1,10 @@
 """The user's files: what is read from them, and the one line that says what is wrong."""
 
 import gzip
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -50,7 +54,7 @@ def test_parallel_files_are_pairs_line_by_line(tmp_path):
         (found,) = readers.find(name)
         assert found == readers.Parallel(german, english) and readers.is_pairs(found, "text")
         assert list(readers.read(found, "text")) == ["ein Hund\x1fa dog", "zwei\x1ftwo", "drei\x1fthree"]
-    odd = write(tmp_path / "c++.txt", "x")
+    odd = write(tmp_path / "c++\u3000\xa0.txt", "x")
     assert readers.find(str(odd)) == readers.find(f"{tmp_path}/c++*") == [odd]
     assert not readers.is_pairs(odd, "de,en") and readers.is_pairs(tmp_path / "a.csv", "de,en")
 
@@ -89,6 +93,17 @@ BAD = {
     "short.csv": ("id,text\n1,a\n2\n", "line 3: the row ends before column 'text'"),
     "field.jsonl": ('{"text": "a"}\n{"body": "b"}\n', "line 2: no text in field 'text'; it has body"),
     "number.jsonl": ('{"text": 3}\n', "line 1: no text in field 'text'"),
+    "null.jsonl": ('{"text": null}\n', "line 1: no text in field 'text'; it has NoneType there"),
+    "deep.jsonl": ('{"text": "a"}\n' + "[" * 100_000, "line 2: not JSON"),
+    "digits.jsonl": ("9" * 5000, "line 1: not JSON"),
+    "wide.jsonl": (json.dumps(dict.fromkeys(map(str, range(99_999)))), "it has 0, 1, 2, 3, 4, 5, 6, 7, ... (choose"),
+    "bytes.jsonl": (b'{"text": "caf\xe9"}', "line 1: not UTF-8 (byte 0xe9)"),
+    "half.txt": (b"a\n\xed\xa0\x80", "line 2: not UTF-8 (byte 0xed)"),
+    "utf16.txt": ("two".encode("utf-16"), "UTF-16 (by its byte order mark); convert it to UTF-8"),
+    "utf16.csv": ("text\ntwo".encode("utf-16-be"), "line 1: a NUL byte"),
+    "utf32.txt": ("two".encode("utf-32"), "UTF-16 (by its byte order mark)"),
+    "quote.csv": ('text\n"open\n' + "more\n" * 9, "line 11: not csv (unexpected end of data)"),
+    "old_mac.csv": ("text\ra\rb\r", "line 1: not csv"),
     "list.jsonl": ("[1]\n", "line 1: no text in field 'text'; it has a list"),
     "broken.jsonl": ('{"text": "a"}\n\n{"text": \n', "line 3: not JSON"),
 }
@@ -112,6 +127,53 @@ def test_a_cut_gz_is_an_error_not_a_shorter_text(tmp_path):
         list(readers.read(path, "text"))
 
 
+DAMAGED = {  # what is read where damaged records are left out, and how many there are
+    "a.txt": (b"one\ncaf\xe9\ntwo\0\nthree", ["one\nthree"], 2),
+    "a.jsonl": (b'{"text": "one"}\n{"text": 3}\n{"text": "\xff"}\n{"te\n\n{"text": "two"}', ["one", "two"], 3),
+    "a.csv": (b'id,text\n1,one\n2,"a\n\xff\nb"\n3\n4,"a\0"\n5,"two\nlines"\n', ["one", "two\nlines"], 3),
+    "a.tsv": (b"id\ttext\n1\tone\n\xe9\ttwo\n3\tthree\n", ["one", "three"], 1),
+    "a.de+a.en": (b"one\n\xe9\nthree\n", ["one\x1f0", "three\x1f2"], 1),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_records_are_left_out_up_to_a_limit(tmp_path, name):
+    content, expected, damaged = DAMAGED[name]
+    (tmp_path / name.split("+")[0]).write_bytes(content)
+    (tmp_path / "a.en").write_text("0\n1\n2\n")
+    (path,) = readers.find(f"{tmp_path}/{name}")
+    skip = readers.Damage(damaged)
+    for _ in range(2):  # a second pass meets the same ones
+        assert list(readers.read(path, "text", skip)) == expected
+    assert len(skip.seen) == damaged and all("line" in said for said in skip.seen)
+    for limit in range(damaged):
+        with pytest.raises(UserError, match=f"line .*; config.data.damaged={limit} skips no"):
+            list(readers.read(path, "text", readers.Damage(limit)))
+
+
+@pytest.mark.parametrize("name, content", [("a.csv", b"id,te\xfft\n1,a\n"), ("a.txt", b"\xff\xfea\0"),
+                                           ("a.csv", b'text\n"a'), ("a.txt.gz", gzip.compress(b"ab" * 999)[:-9])])
+def test_what_is_no_record_is_not_skipped(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="not UTF-8|UTF-16|not csv|cannot be read"):
+        list(readers.read(tmp_path / name, "text", readers.Damage(10**9)))
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path):
+    """As another user than root, whom nothing is forbidden."""
+    path = write(tmp_path / "a.txt", "x")
+    path.chmod(0)
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.stat(folder).st_uid == os.getuid() and folder != tmp_path.parents[-1]:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    program = ("import os, sys; sys.path[:0] = sys.argv[2:]; from lmlab.data import readers; from pathlib import Path\n"
+               "if not os.getuid(): os.setuid(65534)\n"
+               "try: list(readers.read(Path(sys.argv[1]), ''))\n"
+               "except readers.UserError as error: print(error)")
+    done = subprocess.run([sys.executable, "-c", program, path, *sys.path], capture_output=True, text=True)
+    assert "a.txt: cannot be read after line 0 ([Errno 13] Permission denied" in done.stdout, done.stderr
+
+
 def test_globs_commas_and_repeats(tmp_path):
     for name in ("b.txt", "a.txt", "c.csv", "odd, name.txt"):
         write(tmp_path / name, "x")
@@ -121,8 +183,9 @@ def test_globs_commas_and_repeats(tmp_path):
 
 
 def test_paths_that_match_nothing_or_no_text(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
-        readers.find(f"{tmp_path}/*.txt")
+    for name in (f"{tmp_path}/*.txt", f"{tmp_path}/a\0b", "~nobody_of_this_name/x", f"{tmp_path}/[", "a\nb", "", "+"):
+        with pytest.raises(UserError, match="no such file|a folder"):
+            readers.find(name)
     with pytest.raises(UserError, match=r"a folder.*/\*\.txt"):
         readers.find(str(tmp_path))
     with pytest.raises(UserError, match=r"a\.pdf: \.pdf is not read; convert it"):

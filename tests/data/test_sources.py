@@ -7,10 +7,13 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from types import SimpleNamespace
 
 import pydoc_data.topics
+import pytest
 
-from lmlab.data import embedded
+from lmlab.data import embedded, sources
+from lmlab.utils.errors import UserError
 
 
 def test_python_docs_is_what_python_itself_says():
@@ -105,3 +108,17 @@ def test_tfds_without_validation_has_it_cut_from_train(tmp_path):
     assert not tensorflow and len(texts["test"]) == 3
     assert sorted(texts["train"] + texts["validation"]) == sorted(f"train 文 {i}" for i in range(200))
     assert 2 <= len(texts["validation"]) <= 25
+
+
+def test_a_record_of_tfds_that_is_not_utf8_is_refused_or_left_out(monkeypatch, tmp_path):
+    import tensorflow_datasets
+    records = [{"text": b"one"}, {"text": b"\xff\xfe"}, {"text": "two"}]
+    splits = {"train": records, "validation": records[:1]}
+    info = SimpleNamespace(features=["text"], splits=list(splits), full_name="x/1", redistribution_info=SimpleNamespace(license=""))
+    builder = SimpleNamespace(info=info, as_data_source=splits.get)
+    monkeypatch.setattr(tensorflow_datasets, "builder_from_directory", lambda path: builder)
+    with pytest.raises(UserError, match="record 1 of train .from 0. is not UTF-8"):
+        list(sources.tfds(str(tmp_path)).streams["train"]())
+    left_out = []
+    assert list(sources.tfds(str(tmp_path), skip=left_out.append).streams["train"]()) == ["one", "two"]
+    assert len(left_out) == 1

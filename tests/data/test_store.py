@@ -27,8 +27,8 @@ def test_layout_and_counts(small, name, tmp_path):
         opened = store.open_split(folder, split)
         tokens, offsets = by_hand(small, tokenizer, split)
         texts = list(small.documents(split))
-        assert opened.tokens.tolist() == tokens and opened.offsets.tolist() == offsets
-        assert opened.tokens.dtype == np.uint16 and opened.offsets.dtype == np.int64
+        assert opened.tokens[:].tolist() == tokens and opened.offsets.tolist() == offsets
+        assert opened.tokens[:].dtype == np.uint16 and opened.offsets.dtype == np.int64
         counts = {
             "documents": len(texts), "tokens": len(tokens),
             "bytes": sum(len(text.encode()) for text in texts),
@@ -51,7 +51,7 @@ def test_pairs_lie_one_after_the_other(tmp_path):
         for part in text.split("\x1f"):
             tokens += [*part.encode(), 256]
             offsets.append(len(tokens) - 1)
-    assert opened.tokens.tolist() == tokens and opened.offsets.tolist() == offsets
+    assert opened.tokens[:].tolist() == tokens and opened.offsets.tolist() == offsets
     targets = [text.split("\x1f")[1] for text in built.documents("train")]
     assert {name: opened.meta[name] for name in ("fields", "documents", "bytes", "words", "tokens")} == {
         "fields": 2, "documents": len(targets), "bytes": sum(len(text.encode()) for text in targets),
@@ -78,8 +78,17 @@ def test_two_at_once_leave_one_whole_store(small, tmp_path):
     for thread in threads:
         thread.join()
     opened = store.open_split(tmp_path / "store", "train")
-    assert opened.tokens.tolist() == by_hand(small, tokenizer, "train")[0]
+    assert opened.tokens[:].tolist() == by_hand(small, tokenizer, "train")[0]
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["store"]
+
+
+def test_a_split_of_which_the_tokenizer_leaves_nothing_is_named(small, tmp_path):
+    class Nothing(type(tokenizers.build("bytes", corpus=small))):
+        def encode_batch(self, texts):
+            return [[] for _ in texts]
+
+    with pytest.raises(UserError, match="the tokenizer leaves nothing of the train split's 42 documents"):
+        store.prepare(small, Nothing(), tmp_path / "store")
 
 
 def test_a_failure_on_the_way_leaves_nothing(small, tmp_path):
@@ -100,7 +109,7 @@ def test_a_vocabulary_over_65536_is_stored_in_four_bytes(tmp_path):
     built = corpus.build(path=str(tmp_path / "all.jsonl"), validation_path=str(tmp_path / "held.txt"))
     tokenizer = tokenizers.build("chars", corpus=built)
     opened = store.open_split(store.prepare(built, tokenizer), "validation")
-    assert opened.tokens.dtype == np.uint32 and opened.tokens.tolist() == [0, len(characters) + 1, 2, 0]
+    assert opened.tokens[:].dtype == np.uint32 and opened.tokens[:].tolist() == [0, len(characters) + 1, 2, 0]
 
 
 def test_damage_and_absence_are_named(small, tmp_path):
@@ -111,8 +120,14 @@ def test_damage_and_absence_are_named(small, tmp_path):
         file.truncate(10)
     with pytest.raises(UserError, match="train.bin: the token file is not whole"):
         store.open_split(folder, "train")
-    with pytest.raises(UserError, match="no token store here"):
-        store.open_split(tmp_path, "train")
+    (folder / "test.offsets.npy").unlink()
+    with pytest.raises(UserError, match="test.offsets.npy is missing or damaged; remove .* and it will be made again"):
+        store.open_split(folder, "test")
+    meta = (folder / "meta.json").read_text()
+    (folder / "meta.json").write_text(meta.replace('"documents": 42', '"documents": 43'))
+    for place in (folder, tmp_path):
+        with pytest.raises(UserError, match="no token store here"):
+            store.open_split(place, "validation")
 
 
 def test_the_overlap_is_that_of_copied_text(tmp_path):

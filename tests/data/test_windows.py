@@ -57,7 +57,7 @@ def test_best_fit_decreasing_equals_the_slow_way():
 def test_rows_hold_what_the_plan_says(opened, kind):
     length, index = 16, windows.plan(opened, 16, kind)
     batch = windows.rows(opened, index, np.arange(len(index.rows) - 1), length)
-    tokens = opened.tokens.tolist()
+    tokens = opened.tokens[:].tolist()
     for r in range(len(index.rows) - 1):
         expected = {"tokens": [], "targets": [], "segments": [], "positions": []}
         for k, (start, n) in enumerate(index.pieces[index.rows[r]:index.rows[r + 1]].tolist(), 1):
@@ -93,7 +93,7 @@ def test_shifted_rows_begin_later_and_end_with_the_text(opened):
     index = windows.plan(opened, 7)
     last = len(index.rows) - 2
     batch = windows.rows(opened, index, np.array([0, 1, last]), 7, np.array([3, 0, 6]))
-    tokens = opened.tokens.tolist()
+    tokens = opened.tokens[:].tolist()
     assert batch["tokens"][0].tolist() == tokens[3:10] and batch["targets"][0].tolist() == tokens[4:11]
     assert batch["tokens"][1].tolist() == tokens[7:14]
     used = int(batch["weights"][2].sum())

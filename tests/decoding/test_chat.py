@@ -128,7 +128,15 @@ WILD = ["{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% en
         "{{ ('{0}' * 99999).format('a' * 2000000) }}", "{{ '%s%s' | format('a' * 1500000, 'a' * 1500000) }}",
         "{{ ('%99999d' * 99999) % ([1] * 99999) }}",
         "{% set x = 'a' * 999999 %}{% for i in range(99999) %}{{ x }}{% endfor %}",
-        "{% set x = 'a' * 999999 %}{% set y %}{% for i in range(99999) %}{{ x }}{% endfor %}{% endset %}"]
+        "{% set x = 'a' * 999999 %}{% set y %}{% for i in range(99999) %}{{ x }}{% endfor %}{% endset %}",
+        # few objects, each in the next one twice
+        "{% set n = namespace(a=[1]) %}{% for i in range(99) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}",
+        "{% set n = namespace(a=1) %}{% for i in range(99) %}{% set n.a = {'a': n.a, 'b': n.a} %}"
+        "{% endfor %}{{ n.a|tojson }}",
+        "{% set n = namespace(a=1, b=1) %}{% for i in range(99) %}{% set n.a = (n.a, n.a) %}{% set n.b = (n.b, n.b) %}"
+        "{% endfor %}{{ n.a == n.b }}",
+        "{% set n = namespace(a=1) %}{% for i in range(99) %}{% set n.a = namespace(a=n.a, b=n.a) %}{% endfor %}"
+        "{{ n.a|upper }}", "{{ [[0] * 10 ** 6] * 10 ** 6 }}", "{% set n = namespace() %}{{ [n, n] }}"]
 
 
 @pytest.mark.parametrize("template", [*BROKEN, *ESCAPES, *WILD], ids=lambda template: template[:40])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lmlab.data.tokenizers.plain import Bytes
+from lmlab.data.blocks import Damaged
 from lmlab.eval import baselines
 
 TRAIN = ["the cat sat on the mat. " * 40, "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。" * 30, "x = [i ** 2 for i in range(10)]\n" * 20]
@@ -87,4 +88,14 @@ def test_pairs_are_told_by_the_tokens_they_share():
 
 def test_counts_in_pieces():
     tokens = np.random.default_rng(0).integers(0, 7, 1000)
-    assert baselines._counts(tokens, 9, piece=13).tolist() == np.bincount(tokens, minlength=9).tolist()
+    assert baselines._counts(tokens, 9, piece=13).tolist() == np.bincount(tokens[1:], minlength=9).tolist()
+
+
+def test_counts_leave_out_a_piece_that_training_may_do_without():
+    class Torn(list):
+        def __getitem__(self, where):
+            if where.start == 5:
+                raise Damaged("torn")
+            return super().__getitem__(where)
+
+    assert baselines._counts(Torn([0, 1, 2, 3, 4, 9, 9, 9, 9, 5]), 10, piece=4).tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0]

@@ -45,7 +45,7 @@ def by_hand(split, model_and_params):
     """style -> nats of every token of the store after the first, each from a forward pass of its own."""
     model, params = model_and_params
     forward = jax.jit(lambda tokens_BT: jax.nn.log_softmax(model.apply({"params": params}, tokens_BT)))
-    tokens, ends = [int(t) for t in split.tokens], split.offsets.tolist()
+    tokens, ends = [int(t) for t in split.tokens[:]], split.offsets.tolist()
 
     def nats(style):
         total = []

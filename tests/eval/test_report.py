@@ -83,6 +83,14 @@ def test_measured_baselines_are_those_of_the_split(summary):
     assert any(word in next(iter(data.corpus.documents("validation"))) for word in WORDS)
 
 
+def test_a_damaged_sample_is_shown_as_it_is(tmp_path):
+    for step in (0, 6):
+        (tmp_path / "samples").mkdir(exist_ok=True)
+        (tmp_path / "samples" / f"{step}.txt").write_bytes(b"a \xff b\n")
+    assert "a \ufffd b" in report.table({"corpus": "x", "steps": 6}, tmp_path)
+    assert [text for _, text in report._story(tmp_path, 6)] == ["a \ufffd b\n"] * 2
+
+
 def test_a_damaged_summary_is_as_none(tmp_path):
     shutil.copy(tiny() / "run" / "summary.json", tmp_path)
     assert run.read_summary(tmp_path)["steps"] == 6

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from commands import command, quick, snapshot, tiny
+from commands import command, quick, rewrite, snapshot, tiny
 from lmlab import run
 from lmlab.data.tokenizers import plain
 
@@ -23,7 +23,8 @@ def place(tmp_path_factory):
     (folder / "empty.txt").write_text("")
     (folder / "binary.txt").write_bytes(bytes(range(256)) * 9)
     (folder / "broken.py").write_text("def get_config(arg):\n    return nothing\n")
-    for name in ("good", "flipped", "tokenizer", "config", "emptied", "misfit", "strange"):
+    for name in ("good", "flipped", "tokenizer", "config", "emptied", "misfit", "strange", "seed", "configless",
+                 "record", "recordless", "foreign", "foreign_text", "foreign_tokenizer", "file", "renamed"):
         shutil.copytree(tiny() / "run", folder / name)
     shutil.rmtree(folder / "flipped" / "checkpoints" / "3")
     params = [p for p in (folder / "flipped" / "checkpoints" / "6" / "params").rglob("*") if p.is_file()]
@@ -32,10 +33,26 @@ def place(tmp_path_factory):
     config = folder / "config" / "config.json"
     config.write_bytes(config.read_bytes()[:300])
     (folder / "emptied" / "config.json").write_text("{}")
-    for name, old, new in (("misfit", '"width": 32', '"width": 48'), ("strange", '"width"', '"widht"')):
-        path = folder / name / "config.json"
+    for name, old, new in (("misfit", '"width": 32', '"width": 48'), ("strange", '"width"', '"widht"'),
+                           ("foreign", '"width": 32', '"width": 48')):
+        rewrite(folder / name, old, new)
+    rewrite(folder / "foreign_text", '"fingerprint": "', '"fingerprint": "0', ["run.json"])
+    for name, old, new in (("seed/config", '"seed": 0', '"seed": 1'), ("record/run", '"count": 8', '"count": 9')):
+        path = folder / f"{name}.json"
         path.write_text(path.read_text().replace(old, new))
+    (folder / "configless" / "config.json").unlink()
+    (folder / "recordless" / "run.json").unlink()
+    run.save_tokenizer(letters(), folder / "foreign_tokenizer")
+    for step in ("3", "6"):
+        shutil.rmtree(folder / "file" / "checkpoints" / step)
+        (folder / "file" / "checkpoints" / step).write_text("")
+    shutil.move(folder / "renamed" / "checkpoints" / "3", folder / "renamed" / "checkpoints" / "9")
     return folder
+
+
+def letters():
+    """Another tokenizer, with as many ids as the bytes that the tiny run has."""
+    return plain.Chars("".join(map(chr, range(32, 32 + 255))))
 
 
 def train(*flags, run="none", data="{tiny}/text.txt", config="configs/gpt.py:tiny"):
@@ -82,16 +99,41 @@ ROWS = {
         "config.model.width: 32 in the run, 64 now"),
     "resume: other text": (train(run="good", data="{place}/empty.txt"), "config.data.path"),
     "resume: tokenizer": (train(*SAME, run="tokenizer"), "tokenizer/tokenizer"),
-    "resume: cut config": (train(run="config"), "config/config.json is no config"),
+    "resume: cut config": (train(run="config"), "config/config.json is damaged"),
     "resume: empty config": (train(run="emptied"),
         "emptied/config.json is damaged: config.model.name is missing"),
+    "resume: another seed in the config": (train(*SAME, "--config.seed=1", run="seed"),
+        "seed/config.json is not as it was written; restore it from a copy"),
+    "resume: no config": (train(*SAME, run="configless"),
+        "configless has checkpoints but no config.json"),
+    "resume: record": (train(*SAME, run="record"), "record/run.json is not as it was written"),
+    "resume: no record": (train(*SAME, run="recordless"), "recordless/run.json is missing"),
+    "resume: record of other text": (train(*SAME, run="foreign_text"),
+        "foreign_text was trained on other text than text.txt"),
+    "resume: tokenizer of another run": (train(*SAME, run="foreign_tokenizer"),
+        "foreign_tokenizer/tokenizer is not the tokenizer that the run was trained with"),
+    "resume: checkpoints of another model": (train(*SAME, "--config.model.width=48", run="foreign"),
+        "is of another model"),
+    "resume: checkpoints that are files": (train(*SAME, run="file"), "no checkpoint in"),
+    "resume: renamed checkpoint": (train(*SAME, run="renamed"), "renamed/checkpoints/9 holds step 3"),
+    "from_run: another seed in the config": (["train", "--from_run={place}/seed", "--workdir={place}/none"],
+        "seed/config.json is not as it was written"),
+    "from_run: no record": (["train", "--from_run={place}/recordless", "--workdir={place}/none"],
+        "recordless/run.json is missing"),
     "resume: misspelt config": (train(run="strange"),
         "config.model.widht does not exist; did you mean 'width'"),
     "generate: flipped bit": (["generate", "--run={place}/flipped"], "flipped/checkpoints is whole"),
     "generate: missing run": (["generate", "--run={place}/godo"], "godo is no run folder; did you mean 'good'"),
     "generate: no run": (["generate"], "--run= is missing"),
     "generate: tokenizer": (["generate", "--run={place}/tokenizer"], "tokenizer/tokenizer"),
-    "generate: cut config": (["generate", "--run={place}/config"], "config/config.json is no config"),
+    "generate: cut config": (["generate", "--run={place}/config"], "config/config.json is damaged"),
+    "generate: another seed in the config": (["generate", "--run={place}/seed"],
+        "seed/config.json is not as it was written"),
+    "generate: record": (["generate", "--run={place}/record"], "record/run.json is not as it was written"),
+    "generate: tokenizer of another run": (["generate", "--run={place}/foreign_tokenizer"],
+        "foreign_tokenizer/tokenizer is not the tokenizer"),
+    "generate: checkpoints that are files": (["generate", "--run={place}/file"], "no checkpoint in"),
+    "evaluate: no record": (["evaluate", "--run={place}/recordless"], "recordless/run.json is missing"),
     "generate: misfit": (["generate", "--run={place}/misfit"],
         "misfit/config.json does not fit its checkpoints"),
     "generate: step": (["generate", "--run={place}/good", "--step=5"],
@@ -141,8 +183,9 @@ def test_in_a_process_of_its_own(place, row):
 
 def test_a_prompt_that_the_tokenizer_does_not_know(tmp_path):
     shutil.copytree(tiny() / "run", tmp_path / "run")
-    letters = plain.Chars("".join(map(chr, range(32, 32 + 255))))  # as many ids as the bytes that it stands in for
-    run.save_tokenizer(letters, tmp_path / "run")
+    run.save_tokenizer(letters(), tmp_path / "run")
+    rewrite(tmp_path / "run", *((folder / "run" / "tokenizer" / "sha256").read_text().strip()
+                                for folder in (tiny(), tmp_path)), ["run.json"])
     before = snapshot(tmp_path)
     refused(quick("generate", f"--run={tmp_path / 'run'}", "--prompt=the Ж"),
             "holds 'Ж', which the run's tokenizer (chars)")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import jax
@@ -190,10 +191,97 @@ def test_an_error_while_saving_is_raised_by_the_next_save(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
     monkeypatch.setattr(checkpoint, "write_manifest", full)
     checkpoints.save(1, state_of(1))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="checkpoint 1 .* could not be saved: No space left .* begins anew$"):
         checkpoints.save(2, state_of(2))
     checkpoints.close()
     assert checkpoint.good_steps(tmp_path) == []
+
+
+def test_the_best_stays_over_sessions_and_nothing_goes_before_the_new_one_counts(tmp_path, monkeypatch):
+    save(tmp_path, 1, 2, 3, scores=[9, 1, float("nan")], keep=1)
+    assert checkpoint.good_steps(tmp_path) == [2, 3]
+    save(tmp_path, 4, scores=[2], keep=1)  # another session
+    assert checkpoint.good_steps(tmp_path) == [2, 4]
+    there = []
+    monkeypatch.setattr(checkpoint, "write_manifest", lambda step: there.append(checkpoint.good_steps(tmp_path)))
+    save(tmp_path, 5, keep=1)
+    assert there == [[2, 4]] == [checkpoint.good_steps(tmp_path)]
+
+
+def test_what_a_kill_left_in_a_save_or_a_removal_is_cleared_by_the_run_alone(folder):
+    (folder / "3").rename(folder / "3.gone")
+    (folder / "4.orbax-checkpoint-tmp").mkdir()
+    (folder / "notes").mkdir()
+    assert checkpoint.newest(folder) == 2 and len(list(folder.iterdir())) == 5
+    assert checkpoint.newest(folder, repair=True) == 2
+    assert {p.name for p in folder.iterdir()} == {"1", "2", "notes"}
+
+
+def test_an_error_while_saving_is_told_once_in_one_line(tmp_path, monkeypatch):
+    """Also by `poll`, as soon as the save in the background has failed."""
+    save(tmp_path, 1)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(checkpoint, "write_manifest", full)
+    line = (f"checkpoint 2 in {tmp_path} could not be saved: No space left on device; free some space there. The same "
+            "command goes on from step 1")
+    for ask in ("poll", "wait", "close"):
+        checkpoints = checkpoint.Checkpoints(tmp_path)
+        checkpoints.save(2, state_of(2))
+        with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
+            while ask == "poll":
+                checkpoints.poll()
+            getattr(checkpoints, ask)()
+        checkpoints.poll()
+        checkpoints.close()
+        assert [p.name for p in tmp_path.iterdir()] == ["1"]  # what will never count takes no room
+        assert checkpoint.newest(tmp_path, repair=True) == 1
+
+
+def test_tensorstore_s_own_error_names_the_cause():
+    text = "RESOURCE_EXHAUSTED: Error writing \"w\": Failed to write 69 bytes [os_error_code='28'] [spec='{}']"
+    assert checkpoint._reason(ValueError(text)) == (28, "No space left on device")
+    assert checkpoint._reason(ValueError("one\ntwo")) == (None, "one")
+
+
+@pytest.mark.parametrize("where", ["params", "opt_state"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_is_never_saved(where, value, tmp_path):
+    state = state_of(1)
+    spoilt = {"params": {**state["params"], "w": state["params"]["w"].at[3, 3].set(value)},
+              "opt_state": (state["opt_state"][0] * value, state["opt_state"][1])}[where]
+    checkpoints = checkpoint.Checkpoints(tmp_path)
+    with pytest.raises(UserError, match="step 1 has numbers that are not finite; it is not saved"):
+        checkpoints.save(1, {**state, where: spoilt})
+    checkpoints.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda t: t["params"].update(w=shape((8, 9))), "params/w is float32 (8, 8) there, float32 (8, 9) here"),
+    (lambda t: t["params"].update(w=shape((8, 8), jnp.bfloat16)), "float32 (8, 8) there, bfloat16 (8, 8) here"),
+    (lambda t: t["params"].pop("deep"), "params/deep/b is int32 (3,) there, missing here"),
+    (lambda t: t.update(opt_state=(shape((4,)),)), "opt_state/1/count is int32 () there, missing here"),
+    (lambda t: t.update(extra={"guard": shape(())}), "extra/guard is missing there, float32 () here")])
+def test_a_state_of_another_model_optimizer_or_version_is_refused(change, words, saved):
+    """Orbax would cast the types without a word."""
+    target = {**TARGET, "params": {**TARGET["params"]}}
+    change(target)
+    with pytest.raises(UserError, match=re.escape(words)):
+        checkpoint.restore(saved, 3, target)
+
+
+def shape(sizes, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(sizes, dtype, sharding=jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+
+
+def test_a_step_that_cannot_be_read_is_one_line(folder):
+    shutil.rmtree(folder / "3" / "params")
+    checkpoint.write_manifest(folder / "3")
+    for read in (lambda: checkpoint.restore(folder, 3, TARGET), lambda: checkpoint.restore_params(folder, 3)):
+        with pytest.raises(UserError, match="checkpoint 3 in .* cannot be read: "):
+            read()
 
 
 def test_a_folder_that_orbax_would_lose_the_data_in_is_refused(tmp_path, saved, assert_same):

@@ -1,5 +1,7 @@
 """The pinned archive: what a changed one does, what a damaged one does, what no network does."""
 
+import zipfile
+
 import pytest
 
 from lmlab.utils import archives
@@ -31,3 +33,13 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="tiny-1.tar.gz could not be fetched .*; connect") as error:
         archives.fetch(archives.Archive("tiny", "tiny-1.tar.gz", ""))
     assert "\n" not in str(error.value)
+
+
+def test_a_damaged_archive_and_one_that_unpacks_to_gigabytes_are_one_line(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match="a.zip: damaged, or no archive of this kind .BadZipFile"):
+        with archives.unpacking(tmp_path / "a.zip"):
+            zipfile.ZipFile(tmp_path / "a.zip")
+    archives.check_size(tmp_path, "small", 2 ** 30)
+    with pytest.raises(UserError, match="'large' unpacks to 1073741825 bytes"):
+        archives.check_size(tmp_path, "large", 2 ** 30 + 1)

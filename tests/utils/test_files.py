@@ -40,6 +40,38 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_an_error_while_writing_names_the_file_and_leaves_nothing_for_the_end(tmp_path):
+    """/dev/full: a device that is always full."""
+    file = files.Appender("/dev/full")
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        file.write("line\n")
+    file.close()
+    file = files.Appender(tmp_path / "a")
+    file.write("é\n")
+    file.write(b"\0")
+    assert (tmp_path / "a").read_bytes() == "é\n\0".encode()
+    file.close()
+
+
+def test_names_reach_the_disk_as_well(tmp_path, monkeypatch):
+    """The content before its name, the name before the call returns: the order in which things are synced."""
+    done = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda n: (done.append(os.path.basename(os.readlink(f"/proc/self/fd/{n}"))), sync(n)))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
+    files.write_text(tmp_path / "folder" / "a.txt", "1")
+    assert done[0].startswith(".a.txt.") and done[1:] == ["replace", "folder"]
+    done.clear()
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda a, b: (done.append("rename"), rename(a, b)))
+    with files.new_folder(tmp_path / "store") as temporary:
+        (temporary / "part").mkdir()
+        (temporary / "part" / "b").write_text("1")
+    assert {"part", "b", temporary.name} <= set(done[:done.index("rename")])
+    assert done[done.index("rename"):] == ["rename", tmp_path.name]
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "x" / "store"
     with pytest.raises(RuntimeError):

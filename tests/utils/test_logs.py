@@ -95,10 +95,13 @@ def test_other_processes_write_nothing(tmp_path):
 
 def test_tensorboard_reads_what_was_written(tmp_path):
     from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
     session(tmp_path, 0, 3, 3)
     data, found = next(tmp_path.glob("events.*")).read_bytes(), []
     while data:  # length, checksum, data, checksum
         size = int.from_bytes(data[:8], "little")
+        for start, end in ((0, 8), (12, 12 + size)):
+            assert int.from_bytes(data[end:end + 4], "little") == masked_crc32c(data[start:end])
         event = Event.FromString(data[12:12 + size])
         found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
         data = data[16 + size:]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lmlab.data import windows as plans
+from lmlab.data.blocks import Damaged
 from lmlab.utils.errors import UserError, did_you_mean
 
 _DTYPES = {"weights": np.float32, "prefix": np.bool_}  # all else is int32
@@ -22,7 +23,8 @@ class Rows(NamedTuple):
       count: rows an epoch.
       make: (numbers_B, epochs_B, seed) -> a dict of arrays with B rows: tokens, targets, segments, positions
         (B, T) int32, weights (B, T) float32, and what else the objective needs. A number below 0 gives a row of
-        padding, zeros everywhere. Row n of epoch e depends on (seed, e, n) alone.
+        padding, zeros everywhere, and so does a row whose tokens are `Damaged`. Row n of epoch e depends on
+        (seed, e, n) alone.
     """
 
     count: int
@@ -48,7 +50,10 @@ def by_row(count: int, widths: dict[str, int], row: Callable[..., dict], moves: 
         shifts_B = plans.shifts(seed, epochs_B, moves) if moves else np.zeros_like(epochs_B)
         for b, number in enumerate(numbers_B.tolist()):
             if number >= 0:
-                made = row(number, int(shifts_B[b]), generator(seed, int(epochs_B[b]), number))
+                try:
+                    made = row(number, int(shifts_B[b]), generator(seed, int(epochs_B[b]), number))
+                except Damaged:
+                    continue
                 for name, values in made.items():
                     if widths[name]:
                         batch[name][b, :len(values)] = values

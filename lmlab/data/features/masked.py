@@ -70,7 +70,7 @@ def features(split, tokenizer, *, length, windows, rate: float = 0.15, spans: st
 def _stream(split, tokenizer, length, windows):
     """(count, row) of windows over the whole text, eods and all: cls window eod."""
     plans.check(length, windows, least=3)
-    cls, eod, tokens = role(tokenizer, "cls"), tokenizer.eod, np.asarray(split.tokens)
+    cls, eod, tokens = role(tokenizer, "cls"), tokenizer.eod, split.tokens
     index = plans.plan(split, length - 2, windows)
 
     def row(number, shift, rng):
@@ -86,7 +86,7 @@ def _stream(split, tokenizer, length, windows):
 def _packed(split, tokenizer, length, windows):
     """(count, row) of packed pieces of documents, each as cls piece eod."""
     plans.check(length, windows, least=3)
-    ends, tokens = ([role(tokenizer, "cls")], [tokenizer.eod]), np.asarray(split.tokens)
+    ends, tokens = ([role(tokenizer, "cls")], [tokenizer.eod]), split.tokens
     index = plans.pack_framed(split, length)
 
     def row(number, shift, rng):

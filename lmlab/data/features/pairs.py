@@ -26,7 +26,7 @@ def features(split, tokenizer, *, length, windows) -> Rows:
         raise UserError(f"{split.meta['name']} is plain text, and this objective wants pairs; name two fields in "
                         "config.data.field, two files as config.data.path=SOURCE+TARGET, or "
                         "config.data.source=python_calls")
-    tokens, offsets = np.asarray(split.tokens), np.asarray(split.offsets)
+    tokens, offsets = split.tokens, split.offsets
     eod, start = tokenizer.eod, sequences.start_of(tokenizer)
     count = len(offsets) // 2
     longer = int((np.diff(offsets).reshape(-1, 2).max(1) > length).sum())

@@ -26,7 +26,7 @@ def examples(split, tokenizer, length, windows, kind, short):
       UserError: where no document has two tokens, or there is no other piece for B.
     """
     plans.check(length, windows, least=5)
-    cls, eod, tokens = role(tokenizer, "cls"), tokenizer.eod, np.asarray(split.tokens)
+    cls, eod, tokens = role(tokenizer, "cls"), tokenizer.eod, split.tokens
     tables = vocabulary.sentence_ends(tokenizer)
     pieces = plans.bodies(split.offsets, length - 3)
     pieces = pieces[pieces[:, 1] > 1]

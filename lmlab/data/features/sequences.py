@@ -30,7 +30,7 @@ def texts(split, length: int, windows: str) -> Texts:
     """
     plans.check(length, windows)
     plans.check_plain(split)
-    tokens, offsets = np.asarray(split.tokens), np.asarray(split.offsets)
+    tokens, offsets = split.tokens, split.offsets
     if windows == "packed":
         pieces = plans.bodies(offsets, length)
         return Texts(len(pieces), lambda number, shift: tokens[slice(*_ends(pieces[number]))].astype(np.int32), 0)

@@ -100,15 +100,21 @@ def check(name: str) -> None:
 
 
 def load(folder: str | Path) -> Tokenizer:
-    """The tokenizer that was saved in folder; UserError if there is none."""
+    """The tokenizer that was saved in folder; UserError if there is none, or its files are damaged."""
     try:
         kind = json.loads((Path(folder) / plain.DESCRIPTION).read_text("utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no tokenizer here ({plain.DESCRIPTION} is missing or damaged)") from error
-    tokenizer = _load(kind, folder)
-    if (Path(folder) / extended.ADDED).is_file():
-        return extended.Extended.from_folder(folder, tokenizer)
-    return tokenizer
+    try:
+        tokenizer = _load(kind, folder)
+        if (Path(folder) / extended.ADDED).is_file():
+            return extended.Extended.from_folder(folder, tokenizer)
+        return tokenizer
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # whatever a library, or a value of another kind, makes of damaged files
+        raise UserError(f"{folder}: the tokenizer is damaged ({type(error).__name__}: {error}); restore it from a "
+                        "copy") from error
 
 
 def _load(kind: str, folder: str | Path) -> Tokenizer:
@@ -130,8 +136,14 @@ def digest(tokenizer: Tokenizer) -> str:
     """SHA-256 over everything that the tokenizer saves: equal digests, equal ids."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
-        files = sorted(Path(folder).iterdir())
-        return sha256("".join(f"{file.name} {sha256(file.read_bytes())}\n" for file in files))
+        return digest_of(folder)
+
+
+def digest_of(folder: str | Path) -> str:
+    """`digest` of the tokenizer that was saved in folder, told from the files alone (less hidden ones, and the digest
+    that a run notes beside them); OSError if they cannot be read."""
+    files = sorted(file for file in Path(folder).iterdir() if file.name != "sha256" and file.name[0] != ".")
+    return sha256("".join(f"{file.name} {sha256(file.read_bytes())}\n" for file in files))
 
 
 def _train(name: str, vocab_size: int, documents: Iterable[str]) -> Tokenizer:

@@ -22,8 +22,11 @@ class Extended:
 
     @classmethod
     def from_folder(cls, folder: Path, base) -> "Extended":
-        """base with the roles that `save` wrote into folder."""
-        return cls(base, json.loads((Path(folder) / ADDED).read_text("utf-8")))
+        """base with the roles that `save` wrote into folder. Raises ValueError where they are no roles."""
+        roles = json.loads((Path(folder) / ADDED).read_text("utf-8"))
+        if not isinstance(roles, list) or not all(isinstance(role, str) and role.isidentifier() for role in roles):
+            raise ValueError(f"{ADDED} holds no list of roles")
+        return cls(base, roles)
 
     def encode(self, text: str) -> list[int]:
         """base's ids of text."""

@@ -1,7 +1,9 @@
 """Hugging Face `tokenizers`: a byte-level BPE trained here, a WordPiece (`wordpiece`), or any tokenizer.json."""
 
+import base64
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +23,11 @@ _END_TOKENS = (EOD, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "<|im_end|>", "
 # How special tokens are written, by role; RoBERTa's <s> stands where BERT's [CLS] does.
 ROLES = {"mask": ("[MASK]", "<mask>"), "cls": ("[CLS]", "<cls>", "<s>"), "pad": ("[PAD]", "<pad>"),
          "unk": ("[UNK]", "<unk>"), **{f"extra_{n}": (f"<extra_id_{n}>",) for n in range(100)}}
+
+
+_MOST_IDS = 2 ** 24  # and a library that lists the ids up to the largest, or repeats a replacement, takes all memory
+_GROWTH = 2 ** 12
+_LARGEST = 2 ** 28  # bytes of a tokenizer.json
 
 
 class HuggingFace:
@@ -90,8 +97,8 @@ class HuggingFace:
         if not path.is_file():
             raise UserError(f"config.tokenizer.path={path}: no such file; give the path of a tokenizer.json")
         try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except (KeyboardInterrupt, SystemExit):
+            tokenizer = read(path)
+        except (UserError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a bare Exception of the library's, or a panic, which is none
             raise UserError(f"config.tokenizer.path={path}: not a tokenizer.json ({error})") from error
@@ -108,7 +115,7 @@ class HuggingFace:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text, on all cores."""
         texts = [valid_unicode(text) for text in texts]
-        ids = [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        ids = [found.ids for found in _tried(self._tokenizer.encode_batch_fast, texts, add_special_tokens=False)]
         return [found if self._special.isdisjoint(found) else self._in_parts(text)
                 for text, found in zip(texts, ids)]
 
@@ -116,7 +123,7 @@ class HuggingFace:
         """The ids of text in which a special token, written out, is itself: for text that no stranger wrote, or
         that `shield` went over."""
         text = valid_unicode(text)
-        ids = self._trusting.encode(text, add_special_tokens=False).ids
+        ids = _tried(self._trusting.encode, text, add_special_tokens=False).ids
         parts = re.split(f"({self._any_literal})", text) if self._literals else [text]
         if [i for i in ids if i in self._special] == [i for i in map(self._literals.get, parts) if i in self._special]:
             return ids
@@ -131,7 +138,7 @@ class HuggingFace:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, eod skipped; undecodable bytes become U+FFFD."""
-        return self._tokenizer.decode([int(i) for i in ids if i != self.eod], skip_special_tokens=False)
+        return _tried(self._tokenizer.decode, [int(i) for i in ids if i != self.eod], skip_special_tokens=False)
 
     def to_json(self) -> dict:
         """What tokenizer.json holds."""
@@ -146,7 +153,7 @@ class HuggingFace:
         """The ids of a text whose model knows a special token as an ordinary word (Unigram, WordLevel): such
         words are cut after their first character. What a normaliser turns into a special token only
         afterwards is dropped. """
-        parts = self._tokenizer.encode_batch_fast(self._inside.split(text), add_special_tokens=False)
+        parts = _tried(self._tokenizer.encode_batch_fast, self._inside.split(text), add_special_tokens=False)
         return [i for part in parts for i in part.ids if i not in self._special]
 
     @functools.cached_property
@@ -177,6 +184,61 @@ class HuggingFace:
         for token in content["added_tokens"]:
             token["normalized"] = token["normalized"] and not token["special"]
         return tokenizers.Tokenizer.from_str(json.dumps(content))
+
+
+def read(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json, read only once its numbers are found to be possible: the library believes
+    them, and ends the process where they ask for more memory than there is.
+
+    Raises:
+      UserError: where they are not. Whatever the library raises for a file that it cannot read.
+    """
+    if path.stat().st_size > _LARGEST:
+        raise UserError(f"{path}: {path.stat().st_size} bytes, more than {_LARGEST}: this is no tokenizer.json")
+    text = path.read_text("utf-8")
+    said = json.loads(text)
+    for name in ("normalizer", "decoder"):
+        if (grows := _growth(said.get(name))) > _GROWTH:
+            raise UserError(f"{path}: its {name} makes texts {grows} times as long; fetch it again")
+    return checked(tokenizers.Tokenizer.from_str(text))
+
+
+def checked(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A tokenizer of a file, padding and truncation off; a UserError where its ids would fill the memory."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if largest >= _MOST_IDS:
+        raise UserError(f"the tokenizer has an id {largest}, and no vocabulary has {_MOST_IDS}; fetch it again")
+    return tokenizer
+
+
+def _growth(part) -> int:
+    """How many times as long a normaliser or decoder can make a text, by what it replaces."""
+    if not isinstance(part, dict):
+        return 1
+    if isinstance(packed := part.get("precompiled_charsmap"), str):
+        check_charsmap(base64.b64decode(packed))
+    inside = part.get("normalizers") or part.get("decoders") or []
+    own = max(1, len(str(part.get("content", "")))) if part.get("type") == "Replace" else 1
+    return math.prod(map(_growth, inside), start=own)
+
+
+def check_charsmap(content: bytes) -> None:
+    """Raises a UserError where sentencepiece's table of characters, its own size first, is not of that size."""
+    if content and int.from_bytes(content[:4], "little") > len(content) - 4:
+        raise UserError("the tokenizer's precompiled_charsmap is cut off; fetch it again")
+
+
+def _tried(method, *args, **kwargs):
+    """What the library makes of its arguments; a UserError where it fails or panics, on a text that it cannot take."""
+    try:
+        return method(*args, **kwargs)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic is no Exception
+        raise UserError(f"the tokenizer fails on this text ({type(error).__name__}: {str(error)[:200]}); its files are "
+                        "damaged, fetch them again") from error
 
 
 def check_size(size: int, wanted: int) -> None:

@@ -36,7 +36,10 @@ class SentencePiece:
         self._processor = processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size = processor.vocab_size()
         self._bytes = [_piece_bytes(processor, i) for i in range(self.vocab_size)]
-        self._literal_space = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode("utf-8")]
+        apart = _SPACE if processor.piece_to_id(_SPACE) != processor.unk_id() else f"{_SPACE} "  # text without a space
+        self._apart = {mark: [processor.piece_to_id(f"<0x{byte:02X}>") for byte in mark.encode("utf-8")]
+                       for mark in apart}
+        self._cut = re.compile(f"([{apart}])")
 
     @classmethod
     def train(cls, documents: Iterable[str], vocab_size: int, model_type: str) -> "SentencePiece":
@@ -76,13 +79,13 @@ class SentencePiece:
 
     def encode(self, text: str) -> list[int]:
         """The pieces of text; lone surrogates become U+FFFD."""
-        first, *rest = (self._processor.encode(part) for part in valid_unicode(text).split(_SPACE))
-        return first + [i for part in rest for i in (*self._literal_space, *part)]
+        parts = self._cut.split(valid_unicode(text))
+        return [i for part in parts for i in self._apart.get(part) or self._processor.encode(part)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text, on all cores."""
         ids = self._processor.encode([valid_unicode(text) for text in texts])
-        return [self.encode(text) if _SPACE in text else found for text, found in zip(texts, ids)]
+        return [self.encode(text) if self._cut.search(text) else found for text, found in zip(texts, ids)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the pieces, eod skipped; bytes that are no UTF-8 become U+FFFD."""

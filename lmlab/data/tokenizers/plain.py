@@ -57,13 +57,16 @@ class Chars:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Chars":
-        """What save wrote."""
-        return cls(json.loads((Path(folder) / DESCRIPTION).read_text("utf-8"))["characters"])
+        """What save wrote. Raises ValueError where it holds no alphabet."""
+        characters = json.loads((Path(folder) / DESCRIPTION).read_text("utf-8"))["characters"]
+        if not isinstance(characters, str) or len(set(characters)) != len(characters):
+            raise ValueError(f"{DESCRIPTION} holds no alphabet")
+        return cls(characters)
 
     def encode(self, text: str) -> list[int]:
-        """One id a character, unk for the ones outside the alphabet."""
+        """One id a character, unk for the ones outside the alphabet; lone surrogates are U+FFFD."""
         get = self._ids.get
-        return [get(character, 1) for character in text]
+        return [get(character, 1) for character in valid_unicode(text)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text."""

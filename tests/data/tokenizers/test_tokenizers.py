@@ -2,10 +2,12 @@
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 
-from lmlab.data import tokenizers
+from lmlab.data import corpus, tokenizers
+from lmlab.data.tokenizers import plain
 from lmlab.utils.errors import UserError
 
 HOSTILE = [
@@ -77,21 +79,21 @@ def test_saved_and_loaded_is_the_same(name, roles, docs, tmp_path):
 
 @pytest.mark.parametrize("name", ["bytes", "chars", *TRAINED])
 def test_roles_come_after_the_vocabulary_and_change_nothing_else(name, docs):
-    plain = tokenizers.build(name, 512, corpus=docs)
-    new = [role for role in ROLES if role not in plain.specials]
-    extended = tokenizers.extend(plain, ROLES)
-    assert extended.vocab_size == plain.vocab_size + len(new)
-    assert {role: extended.specials[role] for role in plain.specials} == plain.specials
-    assert sorted(extended.specials[role] for role in new) == [*range(plain.vocab_size, extended.vocab_size)]
+    base = tokenizers.build(name, 512, corpus=docs)
+    new = [role for role in ROLES if role not in base.specials]
+    extended = tokenizers.extend(base, ROLES)
+    assert extended.vocab_size == base.vocab_size + len(new)
+    assert {role: extended.specials[role] for role in base.specials} == base.specials
+    assert sorted(extended.specials[role] for role in new) == [*range(base.vocab_size, extended.vocab_size)]
     sentinels = [extended.specials[f"extra_{n}"] for n in range(3)]
     assert sentinels == [extended.vocab_size - n for n in (1, 2, 3)]  # as in T5, <extra_id_0> is the highest
-    ids = plain.encode("one two <mask> <extra_id_0>")
+    ids = base.encode("one two <mask> <extra_id_0>")
     assert extended.encode("one two <mask> <extra_id_0>") == ids and not set(ids) & set(sentinels)
-    assert extended.encode_batch(HOSTILE) == plain.encode_batch(HOSTILE)
+    assert extended.encode_batch(HOSTILE) == base.encode_batch(HOSTILE)
     mixed = [sentinels[0], *ids[:3], sentinels[1], *ids[3:], sentinels[2]]
-    assert extended.decode(mixed) == plain.decode(ids)
-    assert tokenizers.digest(extended) != tokenizers.digest(plain)
-    assert tokenizers.extend(extended, ROLES) is extended and tokenizers.extend(plain, ()) is plain
+    assert extended.decode(mixed) == base.decode(ids)
+    assert tokenizers.digest(extended) != tokenizers.digest(base)
+    assert tokenizers.extend(extended, ROLES) is extended and tokenizers.extend(base, ()) is base
 
 
 def test_extended_twice_keeps_the_ids_it_has(docs, tmp_path):
@@ -129,6 +131,37 @@ def test_an_impossible_vocabulary_names_one_that_would_do(name, size, fault, sma
         tokenizers.build(name, size, corpus=small)
     would_do = int(re.search(r"\d+", str(error.value).split("; use")[1])[0])
     assert tokenizers.build(name, would_do, corpus=small).vocab_size == would_do
+
+
+def test_a_space_that_no_training_text_held_comes_back(tmp_path):
+    """Chinese text has no spaces, so a sentencepiece model of it has no piece for one."""
+    for name in ("bpe", "unigram"):
+        chinese = corpus.build(path=str(Path(__file__).parents[3] / "examples/chinese.jsonl"))
+        tokenizer = tokenizers.build(name, 800, corpus=chinese)
+        for text in ("a b", " ", "\u2581 \u2581", "中 文\u3000 "):
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+            assert tokenizer.encode_batch([text]) == [tokenizer.encode(text)]
+
+
+def test_a_pair_of_surrogates_is_one_character_and_half_a_one_is_none():
+    chars = plain.Chars("a\U0001f600")
+    assert chars.encode("\ud83d\ude00a\ud83d") == chars.encode("\U0001f600a\ufffd") == [3, 2, 1]
+
+
+@pytest.mark.parametrize("name, file, content", [
+    ("chars", "lmlab_tokenizer.json", '{"kind": "chars"}'), ("chars", "lmlab_tokenizer.json", '{"kind": ["chars"]}'),
+    ("chars", "lmlab_tokenizer.json", '{"kind": "chars", "characters": 5}'),
+    ("chars", "lmlab_tokenizer.json", '{"kind": "chars", "characters": "aa"}'),
+    ("bytes", "lmlab_tokenizer.json", "[" * 100_000), ("bytes", "lmlab_added.json", "{"),
+    ("bytes", "lmlab_added.json", '{"mask": 1}'), ("bytes", "lmlab_added.json", '["\\ud800"]'),
+    ("bytes", "lmlab_added.json", "\0"), ("bpe", "sentencepiece.model", "x"), ("bbpe", "tokenizer.json", "{}"),
+    ("bbpe", "lmlab_tokenizer.json", '{"kind": "bbpe", "eod": "x"}'),
+    ("bbpe", "lmlab_tokenizer.json", '{"kind": "bbpe", "eod": 99999}')])
+def test_a_damaged_file_is_one_line_that_names_the_folder(name, file, content, docs, tmp_path):
+    tokenizers.build(name, 512, specials=("mask",), corpus=docs).save(tmp_path)
+    (tmp_path / file).write_text(content, "utf-8")
+    with pytest.raises(UserError, match=f"{tmp_path}.*(damaged|not a tokenizer|unknown tokenizer)"):
+        tokenizers.load(tmp_path)
 
 
 def test_unknown_names_and_folders(docs, tmp_path):

@@ -1,0 +1,21 @@
+"""What things cost, measured: a file a suite, each with `measure(rounds, tiny) -> [timing.Comparison]`.
+
+rounds: times the suite's usual number. tiny: at a size that says nothing, for a test.
+"""
+
+import pkgutil
+import sys
+
+from lmlab.utils import modules
+
+_HELPERS = ("setting",)
+
+
+def names() -> list[str]:
+    """The suites there are."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _HELPERS)
+
+
+def find(name):
+    """The suite of that name; a UserError names the nearest where there is none."""
+    return modules.find(sys.modules[__name__], name, "measure", f"--suite={name} is none")
