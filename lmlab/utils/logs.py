@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-import socket
+import platform
 import struct
 import sys
 import time
@@ -65,7 +65,7 @@ class _Board:
 
     def __init__(self, folder, start):
         from tensorboardX.proto.event_pb2 import SessionLog
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}"
         self._file = Appender(folder / name)
         self._add(file_version="brain.Event:2")
         if start:  # what an earlier session wrote of later steps does not count
