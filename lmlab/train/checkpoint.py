@@ -67,7 +67,8 @@ class Checkpoints:
         """Begins to save `state` as `step`; raises what the save before it met. A step that is there is left alone.
 
         Raises:
-          UserError: where the state is not finite, or cannot be written.
+          UserError: where the state cannot be written. Later, from any other call: where that failed in the
+            background, or the state is not finite, in which case it gets no manifest and does not count.
         """
         self.wait()
         if step in good_steps(self.folder):
@@ -77,14 +78,20 @@ class Checkpoints:
                             "lower config.optimizer.rate")
         with _explained(self.folder, step):
             self._manager.save(step, args=_save_args(state), force=True)
-        self._pending = self._thread.submit(self._seal, step, score)
+        finite = self._finite(state)  # looked at only later: the loop does not wait for it
+        self._pending = self._thread.submit(self._seal, step, score, finite)
 
-    def _seal(self, step, score):
+    def _seal(self, step, score, finite):
         with _explained(self.folder, step):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-            if jax.process_index() == 0:
+            if jax.process_index() == 0 and finite:
                 self._finish(self.folder / str(step), score)
+        if not finite:
+            if jax.process_index() == 0:
+                _remove(self.folder / str(step))
+            raise UserError(f"step {step} has numbers that are not finite; it is not saved. {_go_on(self.folder)}; "
+                            "lower config.optimizer.rate")
         if jax.process_index() == 0:
             self._let_go()
 

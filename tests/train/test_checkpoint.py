@@ -254,6 +254,7 @@ def test_a_state_that_is_not_finite_is_never_saved(where, value, tmp_path):
     checkpoints = checkpoint.Checkpoints(tmp_path)
     with pytest.raises(UserError, match="step 1 has numbers that are not finite; it is not saved"):
         checkpoints.save(1, {**state, where: spoilt})
+        checkpoints.wait()
     checkpoints.close()
     assert not list(tmp_path.iterdir())
 
