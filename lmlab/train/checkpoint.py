@@ -73,12 +73,9 @@ class Checkpoints:
         self.wait()
         if step in good_steps(self.folder):
             return
-        if not _finite(state):
-            raise UserError(f"step {step} has numbers that are not finite; it is not saved. {_go_on(self.folder)}; "
-                            "lower config.optimizer.rate")
         with _explained(self.folder, step):
             self._manager.save(step, args=_save_args(state), force=True)
-        finite = self._finite(state)  # looked at only later: the loop does not wait for it
+        finite = _finite(state)  # looked at only later: the loop does not wait for it
         self._pending = self._thread.submit(self._seal, step, score, finite)
 
     def _seal(self, step, score, finite):
