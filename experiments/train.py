@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from lmlab import config as configs
-from lmlab.utils import cli, environment
+from lmlab.utils import cli, environment, processes
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import only_one
 from lmlab.utils.process import StopSignals
@@ -34,16 +34,19 @@ def main():
         raise UserError(f"--from_run={original} brings its own config and fills a new --workdir")
     config = run.load_config(original) if original else CONFIG.value
     run.check(config)
-    resuming = run.has_begun(workdir)
+    environment.set_up_jax()
+    processes.join()
+    resuming = processes.together(lambda: run.has_begun(workdir), first=True)
     for line in configs.check_resume(run.load_config(workdir), config, workdir) if resuming else []:
         print(f"changed: {line}", file=sys.stderr)
-    environment.set_up_jax()
     again = f"go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}"
     try:
         summary = session(config, workdir, resuming, original)
     except KeyboardInterrupt:  # outside of training, or for the second time
         print(f"\n{again}", file=sys.stderr)
         raise
+    if summary is None:  # process 0 tells
+        return
     if summary["finished"]:
         from lmlab.eval import report
         print(report.table(summary, workdir))
@@ -55,19 +58,17 @@ def main():
 
 def session(config, workdir, resuming, original):
     """One session of training in `workdir`, from its last checkpoint or from the start; returns its summary."""
-    import jax
-
     from lmlab import run
     from lmlab.eval import report
     from lmlab.train import checkpoint, loop, optimizer, sharding, step
     from lmlab.utils.logs import RunLog
     from lmlab.utils.trees import count
     settings, evals = loop.Settings(**config.train), loop.Evals(**config.evals)
-    process, processes = jax.process_index(), jax.process_count()
     mesh = sharding.make_mesh(**config.mesh)
     step.check_layout(settings.parallel, mesh, batch=settings.batch, accumulation=settings.accumulation)
     known = workdir if resuming else original
-    data = run.prepare(config, run.load_tokenizer(known) if known else None, progress=sys.stderr.isatty())
+    data = processes.alike(lambda: run.prepare(config, run.load_tokenizer(known) if known else None,
+                                               progress=sys.stderr.isatty()), lambda data: data.folder.name)
     if known:
         run.check_text(known, data)
     model = run.build_model(config, data.tokenizer.vocab_size)
@@ -75,22 +76,21 @@ def session(config, workdir, resuming, original):
     strategy = step.make_strategy(settings.parallel, model, run.initialiser(config, model), objective,
                                   *optimizer.build(steps=settings.steps, **config.optimizer), mesh, seed=config.seed,
                                   accumulation=settings.accumulation, spikes=settings.spikes)
-    batches = run.train_batches(config, data, process, processes)
-    with only_one(workdir):
-        start = checkpoint.newest(workdir / "checkpoints", repair=True, log=lambda t: print(t, file=sys.stderr))
-        state = strategy.init() if start is None else strategy.place(
-            run.restore(workdir, start, strategy.target))
-        if not resuming:
-            run.save_tokenizer(data.tokenizer, workdir)
-        run.save_record(workdir, config, data)
-        configs.save(config, workdir / "config.json")  # last: where it is, the rest is
-        log = RunLog(workdir, start=start or 0, steps=settings.steps, process=process)
+    with contextlib.ExitStack() as lock:
+        def begin():
+            lock.enter_context(only_one(workdir))
+            return checkpoint.newest(workdir / "checkpoints", repair=True, log=lambda t: print(t, file=sys.stderr))
+        start = processes.together(begin, first=True)
+        state = strategy.init() if start is None else strategy.place(run.restore(workdir, start, strategy.target))
+        run.save_start(workdir, config, data, resuming)
+        log = RunLog(workdir, start=start or 0, steps=settings.steps)
         checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=settings.keep,
                                              keep_every=settings.keep_every)
         evaluate = report.make_evaluation(config, workdir, data, model, objective, mesh, log)
         with contextlib.closing(log), contextlib.closing(checkpoints):
-            _, done = loop.train(strategy, state, batches, checkpoints, log, settings=settings, evaluate=evaluate,
-                                 eval_every=evals.every or max(1, settings.steps // 4), stop=STOP)
+            _, done = loop.train(strategy, state, run.train_batches(config, data, *strategy.part), checkpoints, log,
+                                 settings=settings, evaluate=evaluate, stop=STOP,
+                                 eval_every=evals.every or max(1, settings.steps // 4))
         return report.write_summary(config, workdir, data, done, log.seconds, count(strategy.target["params"]))
 
 

@@ -251,6 +251,15 @@ def save_tokenizer(tokenizer, folder):
     write_text(Path(folder) / "tokenizer" / "sha256", tokenizers.digest(tokenizer) + "\n")
 
 
+def save_start(folder, config, data, resuming):
+    """Writes what a run has before its first step, by process 0: config.json last, so that where it is, the rest is."""
+    if jax.process_index() == 0:
+        if not resuming:
+            save_tokenizer(data.tokenizer, folder)
+        save_record(folder, config, data)
+        configs.save(config, Path(folder) / "config.json")
+
+
 def load_tokenizer(folder):
     """The run's tokenizer; a UserError where its files are not those that were saved: only those are read."""
     folder = Path(folder) / "tokenizer"

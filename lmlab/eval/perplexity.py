@@ -59,6 +59,7 @@ def evaluator(model, objective, batches, meta, put=lambda batch: batch, whole=Tr
     score = make_scorer(model, objective)
 
     def evaluate(params):
-        sums = totals(score, jax.device_put(params), batches, put)
+        params = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jax.device_put(x), params)
+        sums = totals(score, params, batches, put)
         return summarise(sums, n_bytes=meta["bytes"], n_words=meta["words"], whole=whole)
     return evaluate

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import jax
+from jax.experimental import multihost_utils
 
 from lmlab import config as configs
 from lmlab import run
@@ -25,14 +26,14 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
 
     Samples go to samples/STEP.txt.
     """
-    process, processes = jax.process_index(), jax.process_count()
     split = data.split("validation")
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
     rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
     rows_on_devices = sharding.batch_sharding(mesh)
     # pmap scores on one device of each process, which then has to see every row; jit sums over all devices.
-    batches = run.eval_batches(config, split, data.tokenizer, rows, *((process, processes) if on_mesh else ()))
+    part = sharding.share(rows_on_devices) if on_mesh else (0, 1)
+    batches = run.eval_batches(config, split, data.tokenizer, rows, *part)
     shown = run.eval_batches(config, split, data.tokenizer, max(1, config.evals.samples))  # alike in every process
     put = (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh else (lambda b: b)
     score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
@@ -40,9 +41,9 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     def evaluate(step, params):
         scores = score(params)
         if config.evals.samples and config.evals.sample_tokens:
-            lm = run.LM(model, params, data.tokenizer, config, step)
+            lm = run.LM(model, jax.tree.map(_own, params), data.tokenizer, config, step)
             text = samples.write(lm, shown, config.evals, config.seed)
-            if process == 0:
+            if jax.process_index() == 0:
                 write_text(Path(workdir) / "samples" / f"{step}.txt", text)
         told = [f"{label} {scores[name]:.4f}" for name, label in TOLD.items() if name in scores]
         log.say(f"step {step}: held-out {', '.join(told)}")
@@ -50,11 +51,19 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     return evaluate
 
 
-def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
-    """Writes summary.json and, once the last step is done, the baselines and the plots; returns the summary.
+def _own(array):
+    """The array whole in this process, where several share it: each makes the samples, as the others would wait."""
+    return array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
+
+
+def write_summary(config, workdir, data, done, seconds, parameters) -> dict | None:
+    """Writes summary.json and, once the last step is done, the baselines and the plots; returns the summary. Process 0
+    does; others get None.
 
     done: the loop's Report. seconds: wall time of the run, earlier sessions included. parameters: how many.
     """
+    if jax.process_index() != 0:
+        return None
     workdir, held_out = Path(workdir), data.split("validation").meta
     old = run.read_summary(workdir)
     rows = read_metrics(workdir)
@@ -72,11 +81,10 @@ def write_summary(config, workdir, data, done, seconds, parameters) -> dict:
         summary["never_replaced_accuracy"] = 1 - summary["val_replaced_share"]
     if summary["finished"] and config.evals.baselines:
         summary |= {k: v for k, v in old.items() if k in BASELINES} or measure_baselines(config, data)
-    if jax.process_index() == 0:
-        sealed.write(workdir / "summary.json", finite(summary))
-        if summary["finished"]:
-            from lmlab.utils import plots
-            plots.draw_run(workdir, rows, summary, _story(workdir, config.train.steps), title=summary["corpus"])
+    sealed.write(workdir / "summary.json", finite(summary))
+    if summary["finished"]:
+        from lmlab.utils import plots
+        plots.draw_run(workdir, rows, summary, _story(workdir, config.train.steps), title=summary["corpus"])
     return summary
 
 

@@ -1,9 +1,11 @@
 """The one loop: batches in, steps, evaluations, checkpoints. It knows no tokenizer, evaluator or config file."""
 
+import contextlib
 import dataclasses
 import time
 
 import jax
+import numpy as np
 
 from lmlab.data.loader import prefetch
 from lmlab.train.ledger import Ledger
@@ -72,7 +74,8 @@ class Report:
 def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate, stop) -> tuple[dict, Report]:
     """Runs from the state's step to settings.steps; returns the state and a Report.
 
-    The metrics of step n are read while step n + 1 runs. A signal ends it after the step under way, saved.
+    The metrics of step n are read while step n + 1 runs. A signal ends it after the step under way, saved; of several
+    processes, all after the step in which they read that one of them wants to.
 
     Args:
       strategy: a step.Strategy. state: as strategy.init or strategy.place gives. batches: batches[i] is step i's.
@@ -85,13 +88,16 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
     report = Report(start)
     meter = _Meter(log, settings.log_every, settings.max_skips)
     due = lambda step: step == settings.steps or step % eval_every == 0
+    several, process = jax.process_count() > 1, jax.process_index()
+    ended = (lambda: meter.stop) if several else (lambda: bool(stop))
+    own = f".{process}" if process else ""  # in the names of files that each process writes
 
     def measure(step, params):
         """Whether it was not stopped before its end."""
         meter.flush()
         watch.at()
         try:
-            with stop.at_once():
+            with contextlib.nullcontext() if several else stop.at_once():
                 report.scores = evaluate(step, params)
         except Stopped:
             return False
@@ -99,8 +105,8 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
         meter.restart()
         return True
 
-    with stop.deferred(), Watchdog(settings.watchdog, log.folder / "stacks.txt") as watch, \
-            Ledger(log.folder / "ledger.jsonl", batches, start, settings.ledger) as ledger:
+    with stop.deferred(), Watchdog(settings.watchdog, log.folder / f"stacks{own}.txt") as watch, \
+            Ledger(log.folder / f"ledger{own}.jsonl", batches, start, settings.ledger) as ledger:
         if start and due(start) and start not in log.evaluated:  # a signal came between the step and its evaluation
             measure(start, strategy.collect(state)["params"])
         watch.at(f"the batch of step {start + 1}")
@@ -110,6 +116,8 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
             watch.at(f"step {step}")
             checkpoints.poll()
             ledger.write(i, batch)
+            if several:  # no round trip of its own: all read it with the metrics, in the same step
+                batch["stop"] = np.full(batch["row"].shape, bool(stop))
             state, metrics = strategy.step(state, strategy.put(batch))
             meter.add(step, metrics)
             if i == start:
@@ -117,9 +125,9 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
                 report.compile_seconds = time.monotonic() - began
                 if 0 not in log.evaluated:  # only now: whoever waits for the first step should not wait for this too
                     measure(0, strategy.init_params())
-            evaluated = due(step) and not stop and measure(step, strategy.collect(state)["params"])
+            evaluated = due(step) and not ended() and measure(step, strategy.collect(state)["params"])
             finished = evaluated and step == settings.steps
-            report.stopped = bool(stop) and not finished
+            report.stopped = ended() and not finished
             if due(step) or report.stopped or settings.save_every and step % settings.save_every == 0:
                 watch.at(f"saving step {step}")
                 meter.flush()
@@ -139,6 +147,7 @@ class _Meter:
     apart."""
 
     def __init__(self, log, every, max_skips):
+        self.stop = False  # whether a process wanted to, at the step read last
         self._log, self._every, self._max_skips = log, every, max_skips
         self._pending, self._rows, self._seen = None, [], log.tokens_before
         self.restart()
@@ -162,6 +171,7 @@ class _Meter:
             return
         (self._step, metrics), self._pending = self._pending, None
         row = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        self.stop = bool(row.pop("stop", 0))
         self._rows.append({"skipped": 0.0, "in_row": 0.0, **row})
         self._log.advance(self._step)
         if row.get("skipped"):

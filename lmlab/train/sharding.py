@@ -90,7 +90,20 @@ def batch_sharding(mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
+def share(sharding):
+    """(i, n): this process's devices need the i-th of n equal parts of a global batch; (0, 1) where they need more."""
+    ways = int(np.prod([sharding.mesh.shape[axis] for axis in sharding.spec[0]]))
+    rows = [slices[0].indices(ways) for slices in sharding.addressable_devices_indices_map((ways,)).values()]
+    first, end = min(start for start, _, _ in rows), max(stop for _, stop, _ in rows)
+    size = end - first
+    return (first // size, ways // size) if first % size == 0 and ways % size == 0 else (0, 1)
+
+
 def put_batch(batch, sharding):
-    """Device arrays of a global batch from this process's rows of it: its share of them, in the order of processes."""
-    whole = lambda v: (v.shape[0] * jax.process_count(), *v.shape[1:])
-    return {k: jax.make_array_from_process_local_data(sharding, v, whole(v)) for k, v in batch.items()}
+    """Device arrays of a global batch from the `share` of its rows that this process has."""
+    part, parts = share(sharding)
+
+    def put(v):
+        local = lambda index: slice(*(i - part * v.shape[0] for i in index[0].indices(parts * v.shape[0])[:2]))
+        return jax.make_array_from_callback((parts * v.shape[0], *v.shape[1:]), sharding, lambda index: v[local(index)])
+    return jax.tree.map(put, batch)

@@ -27,6 +27,7 @@ class Strategy(NamedTuple):
     place: Callable       # one copy of a state -> state
     collect: Callable     # state -> one copy of it, for evaluation and saving
     target: Any           # ShapeDtypeStructs of one copy, with shardings: what a checkpoint is restored into
+    part: tuple           # (i, n): this process's rows are the i-th of n equal parts of a batch
 
 
 def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None):
@@ -55,6 +56,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         return total, {**means, **({"total": total} if len(terms) > 1 else {})}
 
     def update(state, batch):
+        stop_B = batch.get("stop")
+        batch = {name: value for name, value in batch.items() if name != "stop"}
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
         pieces = _cut(batch, key, accumulation)
         # The weights of the whole batch come first: each piece is divided by all of them, not by its own. They hang on
@@ -75,6 +78,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
         taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
         metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken), "tokens": tokens}
+        if stop_B is not None:
+            metrics["stop"] = collect(stop_B.sum())
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
                 "step": state["step"] + 1, "extra": state["extra"]}, metrics
     return update
@@ -125,7 +130,8 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     place = lambda state: jax.tree.map(jax.device_put, state, where)
     return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
                     lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
-                    functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target)
+                    functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target,
+                    sharding.share(rows))
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,
@@ -147,7 +153,8 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
         state, metrics = step(state, batch)
         return state, collect(metrics)
     return Strategy(run, lambda: place(jax.jit(init)(key)), lambda: jax.jit(init_params)(key),
-                    lambda batch: jax.tree.map(split, batch), place, collect, target)
+                    lambda batch: jax.tree.map(split, batch), place, collect, target,
+                    (jax.process_index(), jax.process_count()))
 
 
 def check_layout(parallel, mesh, *, batch, accumulation):

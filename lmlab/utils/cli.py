@@ -9,11 +9,22 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from lmlab.utils import processes
 from lmlab.utils.errors import UserError, did_you_mean, one_line
 from lmlab.utils.process import Stopped
 
 
 def run(main):
+    """Runs `main()` as `_run` does; of several processes, one that fails does not wait for the others."""
+    try:
+        _run(main)
+    except BaseException as end:
+        if not (isinstance(end, SystemExit) and end.code is None):
+            processes.leave(end)
+        raise
+
+
+def _run(main):
     """Runs `main()` as an absl program. A UserError or OSError prints one line and exits 1, Ctrl-C exits 130 (an orderly
     stop by SIGTERM, see StopSignals, 0)."""
     # Quiet start: absl and orbax announce every step at level INFO, which would drown the progress bar.

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 from tqdm import tqdm
 
 from lmlab.utils.files import Appender, json_text, write_text
@@ -96,10 +97,10 @@ class RunLog:
       tokens_before: tokens seen up to start. evaluated: the steps whose evaluation is there already.
     """
 
-    def __init__(self, folder, *, start, steps, process=0):
+    def __init__(self, folder, *, start, steps, process=None):
         self.folder = Path(folder)
-        self._on = process == 0
-        rows = []
+        self._on = (jax.process_index() if process is None else process) == 0  # one of several writes
+        rows = [r for r in read_metrics(folder) if r["step"] <= start] if start else []
         if self._on:
             rows, self._file = go_on(self.folder / METRICS, start)
             self._board = _Board(self.folder, start)
