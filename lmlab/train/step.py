@@ -27,7 +27,7 @@ class Strategy(NamedTuple):
     place: Callable       # one copy of a state -> state
     collect: Callable     # state -> one copy of it, for evaluation and saving
     target: Any           # ShapeDtypeStructs of one copy, with shardings: what a checkpoint is restored into
-    part: tuple           # (i, n): this process's rows are the i-th of n equal parts of a batch
+    part: tuple = (0, 1)  # (i, n): this process's rows are the i-th of n equal parts of a batch
 
 
 def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None):
