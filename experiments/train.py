@@ -45,14 +45,12 @@ def main():
     except KeyboardInterrupt:  # outside of training, or for the second time
         print(f"\n{again}", file=sys.stderr)
         raise
-    if summary is None:  # process 0 tells
-        return
-    if summary["finished"]:
+    if summary and summary["finished"]:  # of several processes, the first has one and tells
         from lmlab.eval import report
         print(report.table(summary, workdir))
         if original:
             print(report.compare(workdir, original))
-    else:
+    elif summary:
         print(f"stopped after step {summary['steps']}; {again}")
 
 
@@ -79,6 +77,8 @@ def session(config, workdir, resuming, original):
     with contextlib.ExitStack() as lock:
         def begin():
             lock.enter_context(only_one(workdir))
+            if run.has_begun(workdir) != resuming:
+                raise UserError(f"{workdir} was begun by another process just now; run the same command again")
             return checkpoint.newest(workdir / "checkpoints", repair=True, log=lambda t: print(t, file=sys.stderr))
         start = processes.together(begin, first=True)
         state = strategy.init() if start is None else strategy.place(run.restore(workdir, start, strategy.target))

@@ -108,7 +108,7 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
     with stop.deferred(), Watchdog(settings.watchdog, log.folder / f"stacks{own}.txt") as watch, \
             Ledger(log.folder / f"ledger{own}.jsonl", batches, start, settings.ledger) as ledger:
         if start and due(start) and start not in log.evaluated:  # a signal came between the step and its evaluation
-            measure(start, strategy.collect(state)["params"])
+            report.stopped = not measure(start, strategy.collect(state)["params"])
         watch.at(f"the batch of step {start + 1}")
         for i, batch in prefetch(batches, start, settings.steps):
             began = time.monotonic()
