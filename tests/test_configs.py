@@ -13,12 +13,14 @@ from lmlab.utils.errors import UserError
 from lmlab.utils.logs import read_metrics
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if path.stem != "__init__")
+QUICK = ("gpt", "t5")  # a decoder and an encoder-decoder; the others are 10 to 20 seconds each, of compilation
 SUMMARY = {"steps", "tokens", "wall_seconds", "compile_seconds", "tokens_per_second", "train_loss", "val_loss"}
 WHOLE = {"val_bits_per_byte", "lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte"}
 PART = {"val_accuracy", "unigram_loss", "unigram_accuracy"}  # what stands there where no whole text is scored
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in NAMES])
 def test_two_steps_at_the_tiny_size(name, tmp_path):
     (tmp_path / "text.txt").write_text(text(words=1500), "utf-8")
     (tmp_path / "pairs.tsv").write_text("".join(f"{i} cats\tthe {i}\n" for i in range(200)), "utf-8")

@@ -104,7 +104,8 @@ def test_n_steps_are_k_steps_then_n_minus_k(text, eight, tmp_path, assert_same):
     assert len({row["loss"] for row in story(tmp_path / "cut")}) == STEPS
 
 
-@pytest.mark.parametrize("kind", ["masked", pytest.param("span_corruption", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["masked", "span_corruption"])
 def test_so_it_is_for_an_encoder_and_an_encoder_decoder(kind, text, eight, tmp_path, assert_same):
     whole, _ = session(text, tmp_path / "whole", kind=kind)
     session(text, tmp_path / "cut", stop_at=3, kind=kind)
