@@ -52,6 +52,20 @@ def test_a_second_signal_ends_the_process():
     assert process.wait(30) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_process_that_is_long_in_one_call(number):
+    process = run("""
+import hashlib
+with StopSignals() as stop, stop.deferred():
+    print('ready', flush=True)
+    hashlib.pbkdf2_hmac('sha256', b'', b'', 2 ** 31 - 1)
+""")
+    for _ in range(2):
+        time.sleep(0.5)
+        process.send_signal(number)
+    assert process.wait(30) == 128 + number
+
+
 def test_the_watchdog_dumps_stacks_and_ends_a_process_that_hangs(tmp_path):
     process = run(f"""
 def stuck():
