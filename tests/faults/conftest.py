@@ -31,9 +31,11 @@ def tally(request):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Prints the table."""
+    """Prints the table, and what failed or was skipped with it."""
     rows = config.stash.get(TALLY, [])
     if rows:
+        rows = rows + [(report.nodeid.split("::")[-1], 1, 0, how.upper()) for how in ("failed", "error", "skipped")
+                       for report in terminalreporter.stats.get(how, ())]
         terminalreporter.section("faults")
         for row in [("fault", "trials", "survived", "note"), ("---", "---:", "---:", "---"), *rows]:
             terminalreporter.line("| " + " | ".join(f"{x:,}" if isinstance(x, int) else x for x in row) + " |")

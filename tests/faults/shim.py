@@ -161,8 +161,8 @@ def check_steps(folder, before=()):
     return steps
 
 
-def in_a_save(folder):
-    """Whether a save had begun that had no manifest yet."""
-    names = {p.name for p in (folder / "checkpoints").glob("*")}
+def unsealed(folder):
+    """{(name, inode)} of the saves that have begun and have no manifest."""
     good = {str(n) for n in checkpoint.good_steps(folder / "checkpoints")}
-    return any("orbax-checkpoint-tmp" in n or n.isdecimal() and n not in good for n in names)
+    return {(p.name, p.stat().st_ino) for p in (folder / "checkpoints").glob("*")
+            if "orbax-checkpoint-tmp" in p.name or p.name.isdecimal() and p.name not in good}

@@ -44,7 +44,7 @@ def test_at_any_moment(tmp_path, trials, tally):
     seconds, pick, number = time.monotonic() - began, random.Random(9), trials(5, 45)
     stopped, slowest = 0, 0
     for trial in range(number):
-        folder, after = tmp_path / str(trial), (trial + pick.random()) / number * seconds
+        folder, after = tmp_path / str(trial), (trial + pick.random()) / number * seconds * 0.9
         verb = shim.Verb(*shim.flags(folder, **{"train.save_every": pick.choice([0, 1])}))
         while not handles(verb.pid, signal.SIGTERM):
             assert not verb.ended(0.001)
@@ -57,6 +57,7 @@ def test_at_any_moment(tmp_path, trials, tally):
             stopped += check_stop(folder, done)
         except AssertionError as error:
             raise AssertionError(f"{folder}, {after:.2f} s after the handler was set: {error}") from error
+    assert stopped > number / 2, "they came too late"
     tally("SIGTERM", number, number, f"{stopped} before the end; the slowest took {slowest:.1f} s")
 
 
@@ -91,7 +92,7 @@ def test_a_second_one_ends_it_at_once(tmp_path, trials, tally):
         verb.send(signal.SIGTERM)
         assert not verb.ended(3)
         verb.send(signal.SIGTERM)
-        assert verb.wait(LIMIT).code == -signal.SIGTERM
+        assert verb.wait(LIMIT).code in (-signal.SIGTERM, 128 + signal.SIGTERM)
         assert checkpoint.good_steps(folder / "checkpoints") == shim.check_steps(folder) == [1, 2]
         assert shim.Verb(*shim.flags(folder)).wait().code == 0
         shim.check_end(folder)
