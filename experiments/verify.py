@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lmlab.utils import cli, sealed
 from lmlab.utils.errors import UserError, did_you_mean
 from lmlab.utils.files import in_use
-from lmlab.utils.logs import check_rows
+from lmlab.utils.logs import METRICS, check_rows
 
 RUN = flags.DEFINE_string("run", None, "A run folder. It may be training.", required=True)
 WHOLE, DAMAGED, NOTED = "whole", "DAMAGED", "-"
@@ -29,7 +29,7 @@ def main():
     print(f"{folder}{', in use by a process that trains it' if training else ''}")
     seen, newest = [], "none"
     for name, state, text in itertools.chain(texts(folder), checkpoints(folder / "checkpoints", training)):
-        print(f"  {name:20} {state:8} {re.sub(f'{re.escape(str(folder))}/({name}[ /])?', '', text)}", flush=True)
+        print(f"  {name:20} {state:8} {re.sub(f'{re.escape(str(folder))}/({re.escape(name)}[ /])?', '', text)}", flush=True)
         seen.append(state)
         newest = name if state == WHOLE and name.startswith("checkpoints/") else newest
     if bad := seen.count(DAMAGED):
@@ -73,7 +73,7 @@ def texts(folder):
 
     record = part(folder / "run.json", sessions)
     yield from (part(folder / "config.json", config), record, part(folder / "tokenizer", tokenizer))
-    yield from (part(path, rows) for path in sorted(folder.glob("*.jsonl")))
+    yield from (part(path, rows) for path in [folder / METRICS, *sorted(folder.glob("ledger*.jsonl"))])
     if (folder / "summary.json").exists():
         yield part(folder / "summary.json", lambda path: f"of step {sealed.read(path)['steps']:,}")
 

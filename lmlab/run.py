@@ -148,9 +148,11 @@ def prepare(config, tokenizer=None, progress=False) -> Data:
 
 def train_batches(config, data, process=0, processes=1):
     """Endless training batches: batch i is a function of (config.seed, i)."""
-    split = data.split("train", config.train.damaged_rows)
-    return loader.train_batches(_rows(config, split, data.tokenizer), batch=config.train.batch,
-                                seed=config.seed, process=process, processes=processes)
+    rows = _rows(config, data.split("train", config.train.damaged_rows), data.tokenizer)
+    if rows.count < config.train.batch:
+        print(f"{data.corpus.name} makes {rows.count} rows, fewer than config.train.batch={config.train.batch}: a batch "
+              "has some of them more than once", file=sys.stderr)
+    return loader.train_batches(rows, batch=config.train.batch, seed=config.seed, process=process, processes=processes)
 
 
 def eval_batches(config, split, tokenizer, rows, process=0, processes=1):

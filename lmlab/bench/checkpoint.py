@@ -20,8 +20,9 @@ def measure(rounds, tiny) -> list[Comparison]:
     found = []
     for name, size in (setting.TINY if tiny else setting.SIZES).items():
         state = setting.make(size)[1]
+        count = max(1, round(ROUNDS[name] * rounds))
         with tempfile.TemporaryDirectory() as folder:  # TMPDIR= says where
-            blocked, whole = _saves(state, Path(folder), max(1, round(ROUNDS[name] * rounds)))
+            blocked, whole = _saves(state, Path(folder), count)
         found += [Comparison(f"save of {name}: blocks the loop", blocked["orbax"], blocked["ours"], CLAIM),
                   Comparison(f"save of {name}: until committed", whole["orbax"], whole["ours"])]
     return found
@@ -32,7 +33,7 @@ def _saves(state, folder, rounds):
     ours = checkpoint.Checkpoints(folder / "ours", keep=2)
     orbax = ocp.CheckpointManager(folder / "orbax", options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.LatestN(2)))
-    ways = {"orbax": (lambda n: orbax.save(n, args=checkpoint._save_args(state), force=True),
+    ways = {"orbax": (lambda n: orbax.save(n, args=checkpoint.save_args(state), force=True),
                       orbax.wait_until_finished), "ours": (lambda n: ours.save(n, state), ours.wait)}
     numbers, waited = {way: 0 for way in ways}, {way: [] for way in ways}
 

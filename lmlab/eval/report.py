@@ -109,26 +109,33 @@ def measure_baselines(config, data) -> dict:
 def compare(workdir, original) -> str:
     """Whether what a run logged is, to the last bit, what the run it repeats did; if not, what else is not the same."""
     mine, theirs = _told(workdir), _told(original)
-    common = sorted(mine.keys() & theirs.keys())
+    common = sorted(mine.keys() & theirs.keys(), key=lambda steps: (steps[1], steps))
+    if not common:
+        return f"losses   {original} has logged none to compare with"
     other = next((step for step in common if mine[step] != theirs[step]), None)
     if other is None:
-        return f"losses   as in {original}, bit for bit, at all {len(common)} steps that both logged"
+        return f"losses   as in {original}, bit for bit, in all {len(common)} rows that tell of the same steps"
     values = {name: (theirs[other].get(name), value) for name, value in mine[other].items()
               if value != theirs[other].get(name)}
     machine = lambda folder: {k: v for k, v in run.read_sessions(folder)[-1].items()
                               if k in ("git_commit", "python", "platform", "cpus", "versions", "devices")}
     changed = {**values, **configs.diff(machine(original), machine(workdir))}
-    return (f"losses   not as in {original}, from step {other} on: "
+    return (f"losses   not as in {original}, from step {other[1]} on: "
             + "; ".join(f"{name}: {old!r} there, {new!r} here" for name, (old, new) in changed.items()))
 
 
 def _told(folder):
-    """{step: {metric: value}} of a run's metrics.jsonl, clocks apart."""
-    steps = {}
+    """{(first step, last step, kind): {metric: value}} of a run's metrics.jsonl, clocks apart. A row of training is the
+    mean of the steps since the row before it, which is another one where a session ended."""
+    told, before = {}, 0
     for row in read_metrics(folder):
-        steps.setdefault(row["step"], {}).update(
-            {k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")})
-    return steps
+        values = {k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")}
+        if "tokens_seen" in row:
+            told[before + 1, row["step"], "training"] = values
+            before = row["step"]
+        else:
+            told[row["step"], row["step"], "held out"] = values
+    return told
 
 
 def _story(workdir, steps):

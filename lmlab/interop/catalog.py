@@ -46,12 +46,15 @@ def folder(name: str) -> Path:
         raise UserError(f"catalog:{name}: no such model{did_you_mean(name, CATALOG)}; there are: {', '.join(CATALOG)}")
     entry, place = CATALOG[name], cache_dir() / "catalog" / name
     source = fetch(entry.archive)
-    with unpacking(source), zipfile.ZipFile(source) as archive:
-        for file in entry.files:
-            member, path = archive.getinfo(entry.inside + file), place / file
+    for file in entry.files:
+        path, content = place / file, None
+        with unpacking(source), zipfile.ZipFile(source) as archive:
+            member = archive.getinfo(entry.inside + file)
             check_size(source, file, member.file_size)
             if not path.is_file() or path.stat().st_size != member.file_size or _crc(path) != member.CRC:
-                write_bytes(path, archive.read(member))
+                content = archive.read(member)
+        if content is not None:  # outside of the block: a full disk is no damaged archive
+            write_bytes(path, content)
     return place / entry.files[0] if entry.files[0].endswith(".gguf") else place
 
 

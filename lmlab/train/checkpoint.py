@@ -74,7 +74,8 @@ class Checkpoints:
         if step in good_steps(self.folder):
             return
         with _explained(self.folder, step):
-            self._manager.save(step, args=_save_args(state), force=True)
+            if not self._manager.save(step, args=save_args(state), force=True):
+                raise OSError(f"Orbax does not save step {step}")
         finite = _finite(state)  # looked at only later: the loop does not wait for it
         self._pending = self._thread.submit(self._seal, step, score, finite)
 
@@ -177,7 +178,8 @@ def _refuse_brackets(folder):
         raise UserError(f"{folder}: no checkpoint can be saved under a path with a [ in it; use another --workdir")
 
 
-def _save_args(state):
+def save_args(state):
+    """A state as Orbax saves it: the parameters, and the rest."""
     if jax.process_count() > 1:  # pmap's copies belong to a process; Orbax writes those of process 0 if they are numpy
         state = jax.tree.map(lambda x: np.asarray(x) if x.is_fully_addressable else x, state)
     rest = {k: v for k, v in state.items() if k != "params"}
@@ -216,7 +218,8 @@ def damage(step_folder, seen=lambda path: None) -> str | None:
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         seen(path)
-    extra = {str(p.relative_to(step_folder)) for p in _files(step_folder)} - set(expected)
+    # But hidden ones: desktops and network disks leave them anywhere.
+    extra = {str(p.relative_to(step_folder)) for p in _files(step_folder) if p.name[0] != "."} - set(expected)
     return f"{Path(step_folder) / min(extra)} was added after the save" if extra else None
 
 
@@ -253,6 +256,9 @@ def newest(folder, *, repair=False, log=print) -> int | None:
             break
         if step in good_steps(folder):  # else the run that is going on has just let go of it
             bad.append((step, problem))
+    else:
+        if len(bad) < len(good):  # as it has of one: there are others now
+            return newest(folder, repair=repair, log=log)
     unsealed = [n for n in _steps(folder) if n not in good]
     if len(bad) == len(good) and (bad or len(unsealed) > 1):  # a session cuts off one save, and the next one renames it
         problem = bad[0][1] if bad else damage(folder / str(unsealed[-1]))

@@ -23,7 +23,8 @@ def finite(tree):
 
 def guarded(update, spikes=0.0):
     """`update` (of step.make_update), but a step whose loss, gradient or new parameters are not finite leaves
-    parameters and optimizer as they were. The step is counted, so that batches and schedules of later steps stay.
+    parameters and optimizer as they were. The step is counted, so that the batches of later steps stay; the optimizer,
+    and with it the schedule, is a step behind from then on.
 
     A finite norm of the gradient, which is a sum of squares, bounds all that an optimizer keeps of it.
 

@@ -30,7 +30,7 @@ class Settings:
     max_skips: int = 10           # steps in a row, not finite and so left out, that end the run
     spikes: float = 0.0           # also leaves out a loss so many standard deviations over the rolling mean; 0: off
     watchdog: float = 1800.0      # seconds without a batch or a step that end the process; 0: off
-    damaged_rows: int = 0         # rows that may be left out where their tokens are damaged on the disk
+    damaged_rows: int = 0         # times that a session may leave out a row whose tokens are damaged on the disk
     ledger: bool = False          # write down which rows each step took (ledger.jsonl)
 
     def __post_init__(self):

@@ -99,6 +99,13 @@ def share(sharding):
     return (first // size, ways // size) if first % size == 0 and ways % size == 0 else (0, 1)
 
 
+def put_flag(flag, mesh):
+    """(devices,) bool: `flag` of each process, on its devices. A row that several processes hold would not do: their
+    copies count as equal."""
+    where = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.make_array_from_callback((mesh.size,), where, lambda _: np.full(1, flag))
+
+
 def put_batch(batch, sharding):
     """Device arrays of a global batch from the `share` of its rows that this process has."""
     part, parts = share(sharding)

@@ -56,7 +56,7 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         return total, {**means, **({"total": total} if len(terms) > 1 else {})}
 
     def update(state, batch):
-        stop_B = batch.get("stop")
+        stop = batch.get("stop")
         batch = {name: value for name, value in batch.items() if name != "stop"}
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
         pieces = _cut(batch, key, accumulation)
@@ -78,8 +78,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
         taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
         metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken), "tokens": tokens}
-        if stop_B is not None:
-            metrics["stop"] = collect(stop_B.sum())
+        if stop is not None:
+            metrics["stop"] = collect(stop.sum())
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
                 "step": state["step"] + 1, "extra": state["extra"]}, metrics
     return update
@@ -125,13 +125,16 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
         return call
 
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation)
-    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, rows), out_shardings=(where, None), donate_argnums=0)
+    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, None), out_shardings=(where, None), donate_argnums=0)
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
+
+    def put(batch):
+        flag = {"stop": sharding.put_flag(batch["stop"].any(), mesh)} if "stop" in batch else {}
+        return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, rows) | flag
     return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
                     lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
-                    functools.partial(sharding.put_batch, sharding=rows), place, lambda state: state, target,
-                    sharding.share(rows))
+                    put, place, lambda state: state, target, sharding.share(rows))
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,

@@ -76,7 +76,7 @@ def _config(argv):
         return ""
     matches = [(re.fullmatch(r"--?config(?:=(.*))?", word, re.S), after) for word, after in zip(argv, [*argv[1:], ""])]
     found = [after if match[1] is None else match[1] for match, after in matches if match]
-    if not found and any(word.lstrip("-").startswith("from_run=") for word in argv):
+    if not found and any(re.match(r"--?from_run(=|$)", word) for word in argv):
         return ""  # a run brings its own
     if len(found) != 1 or not found[0]:
         raise UserError(f"--config= is {'given twice' if len(found) > 1 else 'missing'}: {flags.FLAGS['config'].help}")

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,14 @@ def only_one(folder: str | Path) -> Iterator[None]:
     path = Path(folder) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder} is in use by another process; wait for it, stop it, or use another folder") from None
+        for patience in (0.2, 0):  # `in_use` holds it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(patience)
+        else:
+            raise UserError(f"{folder} is in use by another process; wait for it, stop it, or use another folder")
         yield
 
 

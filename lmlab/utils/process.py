@@ -92,7 +92,8 @@ class StopSignals:
 class Watchdog:
     """Ends the process where `seconds` (0: never) go by between two calls of `at`, the stacks of all threads in `file`.
 
-    The time in which the process itself was stopped (Ctrl-Z, a suspended machine) does not count.
+    The time in which the process itself was stopped (Ctrl-Z, a suspended machine) does not count. It is a thread: it
+    cannot act while a library holds on to Python's global lock, as a regular expression does.
     """
 
     def __init__(self, seconds, file):

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from lmlab.utils.errors import UserError
+from lmlab.utils.errors import UserError, one_line
 
 SIGNS = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 HEARTBEAT = 30      # seconds without a sign of life after which a process counts as dead, and all others end
@@ -37,7 +37,7 @@ def join():
         jax.config.update("jax_enable_preemption_service", False)
         jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT,
                                    shutdown_timeout_seconds=PATIENCE)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
         raise UserError(f"{', '.join(f'{name}={os.environ.get(name)}' for name in SIGNS)}: {error}; set all three, "
                         "alike but for the id, which counts from 0") from error
 
@@ -59,7 +59,7 @@ def together(function, first=False):
         try:
             result = function()
         except (UserError, OSError) as error:
-            problem = str(error)[:900]
+            problem = one_line(str(error))[:600]
     # A barrier that waits as long as it must; to what connects devices the others may come half a minute late.
     together.count += 1
     multihost.get_barrier_sync_fn()(key=f"lmlab-{together.count}", timeout_ms=1000 * PATIENCE)
@@ -92,7 +92,7 @@ def _exchange(message):
     """The message (JSON, up to _MESSAGE bytes) of each process."""
     import numpy as np
     from jax.experimental import multihost_utils
-    text = json.dumps(message, ensure_ascii=False).encode().ljust(_MESSAGE)
+    text = json.dumps(message).encode().ljust(_MESSAGE)
     return [json.loads(bytes(row)) for row in multihost_utils.process_allgather(np.frombuffer(text, np.uint8))]
 
 

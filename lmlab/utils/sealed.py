@@ -15,7 +15,7 @@ KEY = "sha256"
 
 def write(path, value):
     """Writes a JSON object, atomically and with its digest; a float that is not finite stays NaN or Infinity."""
-    write_text(path, json.dumps({KEY: _digest(path, value), **value}, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps({KEY: _digest(path, value), **value}, indent=2) + "\n")
 
 
 def read(path) -> dict:

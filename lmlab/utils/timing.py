@@ -50,7 +50,7 @@ def ratio(base, other, level=0.95) -> Ratio:
     """
     values = np.sort(np.divide(other, base))
     n, k, below = len(values), 0, 0
-    while 2 * (below + math.comb(n, k)) <= (1 - level) * 2 ** n:
+    while 2000 * (below + math.comb(n, k)) <= round(1000 * (1 - level)) * 2 ** n:  # whole numbers do not overflow
         below, k = below + math.comb(n, k), k + 1
     return Ratio(float(np.median(values)), *(map(float, (values[k - 1], values[n - k])) if k else (0.0, math.inf)))
 

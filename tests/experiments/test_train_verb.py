@@ -79,10 +79,22 @@ def test_other_text_under_the_same_name_is_refused(copy, tmp_path):
     assert "text.txt" in done.err and "other text" in done.err and snapshot(copy) == before
 
 
+def test_spikes_are_left_out_where_the_config_says_so(tmp_path):
+    """A bound so low that after its first twenty steps about every loss over the mean is a spike."""
+    for name, bound in (("off", 0.0), ("on", 0.001)):
+        done = quick(*train_flags(tmp_path / name, tiny() / "text.txt", "--config.train.steps=40", "--config.evals.samples=0",
+                                  f"--config.train.spikes={bound}", "--config.train.max_skips=40",
+                                  "--config.optimizer.rate=1e-6", "--config.evals.baselines=false"), **ONE)
+        assert done.code == 0, done.err
+    skipped = {name: json.loads((tmp_path / name / "summary.json").read_text())["skipped_steps"] for name in ("off", "on")}
+    assert skipped["off"] == 0 and 4 <= skipped["on"] <= 16
+    assert done.err.count(" is left out: loss ") == skipped["on"]
+
+
 def test_a_run_from_a_run_has_its_losses_bit_for_bit(tmp_path):
     done = quick("train", f"--from_run={tiny() / 'run'}", f"--workdir={tmp_path / 'again'}")
     assert done.code == 0, done.err
-    assert f"losses   as in {tiny() / 'run'}, bit for bit, at all 7 steps that both logged" in done.out
+    assert f"losses   as in {tiny() / 'run'}, bit for bit, in all 9 rows that tell of the same steps" in done.out
     losses = [[{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")}
                for row in read_metrics(folder)] for folder in (tmp_path / "again", tiny() / "run")]
     assert losses[0] == losses[1]

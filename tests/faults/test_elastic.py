@@ -146,21 +146,23 @@ def wait_for(condition, started):
         time.sleep(0.05)
 
 
-def running(folder, text, steps):
+def running(folder, text, steps, *more):
     """Two processes of 2 devices in the middle of a long run, after `steps` steps of it."""
-    started = verb(folder, text, "--config.train.steps=100000", "--config.train.save_every=5", count=2, devices=2)
+    started = verb(folder, text, "--config.train.steps=100000", "--config.train.save_every=5", *more, count=2, devices=2)
     rows = lambda: Path(folder, "metrics.jsonl").is_file() and len(losses(folder)) > steps
     wait_for(rows, started)
     return started
 
 
 def test_signal_to_one_of_two_processes_ends_both_after_the_same_step(text, trials, tally):
-    """SIGTERM to either, at a random step: both exit with 0, and the last step logged is saved and in both ledgers."""
-    count, good, rng = trials(1, 6), 0, np.random.default_rng(0)
+    """SIGTERM to either, at a random step: both exit with 0, and the last step logged is saved and in both ledgers.
+    Every second time each process holds all rows of a batch, a part of the model apart."""
+    count, good, rng = trials(2, 8), 0, np.random.default_rng(0)
+    tensor = ("--config.mesh.data=1", "--config.mesh.tensor=4", "--config.model.heads=4")
     for trial in range(count):
         folder = text.parent / f"term-{trial}"
-        started = running(folder, text, int(rng.integers(2, 12)))
-        started[(trial + 1) % 2].send_signal(signal.SIGTERM)
+        started = running(folder, text, int(rng.integers(2, 12)), *(tensor if trial % 2 else ()))
+        started[trial // 2 % 2].send_signal(signal.SIGTERM)
         done = outcome(started)
         last = max(losses(folder))
         ends = [max(json.loads(line)["step"] for line in (folder / name).read_text().splitlines())
@@ -194,7 +196,7 @@ def test_death_of_one_of_two_processes_ends_the_other_and_the_run_goes_on(text, 
 
 
 def test_error_of_one_process_is_told_by_both(text):
-    """A folder in use refuses both with the same line; processes with different text do not train together."""
+    """A folder in use refuses both with the same line."""
     from lmlab.utils.files import only_one
     folder = text.parent / "held"
     with only_one(folder):

@@ -39,6 +39,6 @@ def test_one_row_that_wants_to_stop_is_heard_and_changes_nothing(name, make_stra
     results = []
     for flags in ([0] * 8, [0, 0, 0, 0, 0, 1, 0, 0]):
         state, metrics = strategy.step(strategy.init(), strategy.put(batch | {"stop": np.array(flags, bool)}))
-        assert int(metrics.pop("stop")) == sum(flags)
+        assert bool(metrics.pop("stop")) == any(flags)
         results.append((strategy.collect(state), metrics))
     assert_same(*results)
