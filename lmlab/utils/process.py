@@ -37,6 +37,7 @@ class StopSignals:
             reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
             self._woke_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+            self._ignored_before, sys.unraisablehook = sys.unraisablehook, self._ignore
             threading.Thread(target=self._count, args=(reading,), name="lmlab-signals", daemon=True).start()
         return self
 
@@ -45,6 +46,7 @@ class StopSignals:
         if self._before:
             self._ended.set()
             signal.set_wakeup_fd(self._woke_before)
+            sys.unraisablehook = self._ignored_before
             os.close(self._writing)
             self._before = {}
 
@@ -83,6 +85,12 @@ class StopSignals:
         self._restore()
         if self._at_once:
             raise Stopped(number)
+
+    def _ignore(self, event):
+        """Says nothing of a Stopped that came in a callback of the garbage collector, say, from where it goes nowhere:
+        this is true all the same, and the loop will see it."""
+        if event.exc_type is not Stopped:
+            self._ignored_before(event)
 
     def _restore(self):
         for number, handler in self._before.items():

@@ -57,7 +57,7 @@ def test_at_any_moment(tmp_path, trials, tally):
             stopped += check_stop(folder, done)
         except AssertionError as error:
             raise AssertionError(f"{folder}, {after:.2f} s after the handler was set: {error}") from error
-    assert stopped > number / 2, "they came too late"
+    assert stopped >= number / 3, "they came too late"
     tally("SIGTERM", number, number, f"{stopped} before the end; the slowest took {slowest:.1f} s")
 
 

@@ -1,5 +1,6 @@
 """Signals that ask to stop, and the watchdog, in processes of their own."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -42,6 +43,16 @@ def run(program):
                                stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_seen_and_makes_no_noise(capsys):
+    callback = lambda phase, info: os.kill(os.getpid(), signal.SIGTERM) if phase == "start" else None
+    with StopSignals() as stop:
+        gc.callbacks.append(callback)
+        gc.collect()
+        gc.callbacks.remove(callback)
+        assert stop
+    assert not capsys.readouterr().err
 
 
 def test_a_second_signal_ends_the_process():
