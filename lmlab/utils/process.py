@@ -46,7 +46,8 @@ class StopSignals:
         if self._before:
             self._ended.set()
             signal.set_wakeup_fd(self._woke_before)
-            sys.unraisablehook = self._ignored_before
+            if sys.unraisablehook == self._ignore:  # else another one was put before it, and needs it
+                sys.unraisablehook = self._ignored_before
             os.close(self._writing)
             self._before = {}
 
