@@ -96,4 +96,4 @@ def session(config, workdir, resuming, original):
 
 if __name__ == "__main__":
     with STOP:
-        cli.run(main)
+        cli.run(STOP.at_once()(main))

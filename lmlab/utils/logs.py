@@ -28,7 +28,10 @@ def read_rows(path) -> list[dict]:
 
 
 def check_rows(path) -> tuple[list[dict], list[int]]:
-    """(rows, damaged): also the numbers of the lines that hold no row; not the last one's, where a kill cut it off."""
+    """(rows, damaged): also the numbers of the lines that hold no row; not the last one's, where a kill cut it off.
+
+    In the order of the steps: an evaluation that a stop kept from being made is written later.
+    """
     rows, damaged = [], []
     lines = path.read_text("utf-8", "replace").split("\n") if path.is_file() else [""]
     for number, line in enumerate(lines, 1):
@@ -40,7 +43,7 @@ def check_rows(path) -> tuple[list[dict], list[int]]:
             rows.append(row)
         except (ValueError, TypeError, RecursionError):
             damaged += [number] if line and number < len(lines) else []
-    return rows, damaged
+    return sorted(rows, key=lambda row: row["step"]), damaged
 
 
 def go_on(path, start):

@@ -21,24 +21,24 @@ class StopSignals:
     """While it is entered, the first SIGINT or SIGTERM is an orderly stop; a second one acts as it would without this,
     and within a second even where a long compilation keeps Python from seeing either.
 
-    The first raises Stopped where it comes, but in a `deferred` block it only makes this true, for the block to see.
+    The first makes this true, for a loop to see; in an `at_once` block it raises Stopped where it comes.
     """
 
     def __init__(self):
         self._number = 0
-        self._at_once = True
+        self._at_once = False
         self._before = {}
         self._ended = threading.Event()
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():  # else (a notebook's server) signals are the caller's
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
             reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
             self._woke_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
             self._ignored_before, sys.unraisablehook = sys.unraisablehook, self._ignore
             threading.Thread(target=self._count, args=(reading,), name="lmlab-signals", daemon=True).start()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_):
@@ -64,11 +64,11 @@ class StopSignals:
         return bool(self._number)
 
     def deferred(self):
-        """A block that a signal does not interrupt."""
+        """A block, within an `at_once` one, that a signal does not interrupt."""
         return self._mode(False)
 
     def at_once(self):
-        """A block, within a deferred one, that a signal does interrupt: it raises Stopped, on entry if one has come."""
+        """A block that a signal interrupts: it raises Stopped, on entry if one has come before."""
         return self._mode(True)
 
     @contextlib.contextmanager

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_signal_interrupts_but_not_in_a_deferred_block(number):
     before = signal.getsignal(number)
     with StopSignals() as stop:
-        with pytest.raises(Stopped) as stopped:
+        with pytest.raises(Stopped) as stopped, stop.at_once():
             os.kill(os.getpid(), number)
             time.sleep(10)
     assert stopped.value.number == number and stop and signal.getsignal(number) is before
