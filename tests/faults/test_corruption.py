@@ -187,8 +187,8 @@ def ours(folder, saved, harmed):
     for step in harmed:
         words = [line for line in told if f"checkpoint {step} " in line]
         names = [f"checkpoints/{step}/{name}" for name in differs[step]]
-        if len(words) != 1 or not ("was cut off" in words[0] and checkpoint.MANIFEST in differs[step] or checkpoint.MANIFEST in differs[step]  # which may blame any file
-                                   or any(name in words[0] for name in names)):
+        named = checkpoint.MANIFEST in differs[step] or any(name in "".join(words) for name in names)
+        if len(words) != 1 or not named:  # a manifest that is another file may blame any
             return f"SILENT: {words} for {names}"
     save(folder, *range(start + 1, STEPS[-1] + 1))
     if checkpoint.newest(folder / "checkpoints", log=told.append) != STEPS[-1] \
