@@ -53,7 +53,8 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
 
 def _own(array):
     """The array whole in this process, where several share it: each makes the samples, as the others would wait."""
-    return array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
+    alone = getattr(array, "is_fully_addressable", True)  # pmap's state, just restored, is numpy
+    return array if alone else multihost_utils.process_allgather(array, tiled=True)
 
 
 def write_summary(config, workdir, data, done, seconds, parameters) -> dict | None:

@@ -181,7 +181,7 @@ def _refuse_brackets(folder):
 def save_args(state):
     """A state as Orbax saves it: the parameters, and the rest."""
     if jax.process_count() > 1:  # pmap's copies belong to a process; Orbax writes those of process 0 if they are numpy
-        state = jax.tree.map(lambda x: np.asarray(x) if x.is_fully_addressable else x, state)
+        state = jax.tree.map(lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True) else x, state)
     rest = {k: v for k, v in state.items() if k != "params"}
     return ocp.args.Composite(params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest))
 

@@ -42,7 +42,8 @@ class Layout:
 
     def digest(self, state):
         """SHA-256 of every array of a state, whole, in the order of their names."""
-        whole = lambda x: np.asarray(x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True))
+        whole = lambda x: np.asarray(x if getattr(x, "is_fully_addressable", True) else
+                                     multihost_utils.process_allgather(x, tiled=True))
         arrays = by_path(jax.tree.map(whole, self.strategy.collect(state)))
         return hashlib.sha256(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
 
