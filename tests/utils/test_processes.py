@@ -1,4 +1,4 @@
-"""Processes that name one another by halves, and the ways of several where there is one; see tests/faults/test_elastic.py."""
+"""Processes that name one another by halves, and the ways of several where there is one (see faults/test_elastic.py)."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from lmlab.utils import processes
 from lmlab.utils.errors import UserError
 
 
-@pytest.mark.parametrize("values", [("", "2", "0"), ("", "", "1"), ("localhost:1", "two", "0"), ("localhost:1", "2", "x")])
+@pytest.mark.parametrize("values", [
+    ("", "2", "0"), ("", "", "1"), ("localhost:1", "two", "0"), ("localhost:1", "2", "x")])
 def test_half_a_name_is_refused_before_anybody_is_waited_for(values, monkeypatch):
     for name, value in zip(processes.SIGNS, values):
         monkeypatch.setenv(name, value)
