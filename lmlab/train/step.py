@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from lmlab.train import guard, sharding
+from lmlab.utils import processes
 from lmlab.utils.errors import UserError
 
 
@@ -104,6 +105,18 @@ def _inits(model_init, optimizer):
     return params, state
 
 
+def _in_step(step):
+    """`step`; each of several processes compiles it before any runs it: at first, gloo waits 30 s for the others."""
+    met = []
+
+    def call(*args):
+        if not met:
+            step.lower(*args).compile()  # the call below finds it
+            met.append(processes.together(lambda: None))
+        return step(*args)
+    return call if jax.process_count() > 1 else step
+
+
 def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1,
                  spikes=0.0) -> Strategy:
     """The guarded step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
@@ -132,7 +145,7 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     def put(batch):
         flag = {"stop": sharding.put_flag(batch["stop"].any(), mesh)} if "stop" in batch else {}
         return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, rows) | flag
-    return Strategy(on_mesh(step), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
+    return Strategy(on_mesh(_in_step(step)), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
                     lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
                     put, place, lambda state: state, target, sharding.share(rows))
 
@@ -144,10 +157,12 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
     key = jax.random.key(seed)
     local = [d for d in devices if d.process_index == jax.process_index()]
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data")
-    step = jax.pmap(guard.guarded(update, spikes), axis_name="data", devices=devices, donate_argnums=0)
+    step = _in_step(jax.pmap(guard.guarded(update, spikes), axis_name="data", devices=devices, donate_argnums=0))
     split = lambda a: np.reshape(a, (len(local), a.shape[0] // len(local), *a.shape[1:]))
     place = lambda state: jax.tree.map(lambda x: np.broadcast_to(np.asarray(x)[None], (len(local), *x.shape)), state)
-    collect = lambda state: jax.tree.map(lambda x: x[0], state)
+    # x[0] would be a computation on all devices, for each array: many at once have too few threads to meet on CPUs.
+    first = lambda x: x.addressable_data(0)[0] if isinstance(x, jax.Array) else x[0]
+    collect = lambda state: jax.tree.map(first, state)
     one = jax.sharding.SingleDeviceSharding(local[0])
     target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=one),
                           jax.eval_shape(init, key))

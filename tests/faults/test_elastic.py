@@ -184,7 +184,7 @@ def test_death_of_one_of_two_processes_ends_the_other_and_the_run_goes_on(text, 
     count, good = trials(1, 4), 0
     for trial in range(count):
         folder = text.parent / f"kill-{trial}"
-        started = running(folder, text, 6)
+        started = running(folder, text, 6, "--config.train.parallel=pmap")
         victim = (trial + 1) % 2
         started[victim].kill()
         began = time.monotonic()
