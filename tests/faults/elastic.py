@@ -8,7 +8,6 @@ and writes what was found to FOLDER/found.json.
 
 import dataclasses
 import hashlib
-import json
 import sys
 from pathlib import Path
 
