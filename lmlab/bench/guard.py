@@ -27,8 +27,8 @@ def measure(rounds, tiny) -> list[Comparison]:
                             max(1, round(count * rounds)))
         bare, *each = ([s / steps for s in values] for values in seconds.values())
         loop = [s + _looks() for s in bare]
-        found += [Comparison(f"step of {name}: {way}", bare, times, CLAIM)
-                  for way, times in zip([*list(ways)[1:], "watchdog, signals, failed saves (timed apart, added)"], [*each, loop])]
+        names = [*list(ways)[1:], "watchdog, signals, failed saves (timed apart, added)"]
+        found += [Comparison(f"step of {name}: {way}", bare, times, CLAIM) for way, times in zip(names, [*each, loop])]
     return found
 
 

@@ -35,7 +35,7 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     part = sharding.share(rows_on_devices) if on_mesh else (0, 1)
     batches = run.eval_batches(config, split, data.tokenizer, rows, *part)
     shown = run.eval_batches(config, split, data.tokenizer, max(1, config.evals.samples))  # alike in every process
-    put = (lambda b: sharding.put_batch(b, rows_on_devices)) if on_mesh else (lambda b: b)
+    put = (lambda b: sharding.put_batch(b, rows_on_devices, part)) if on_mesh else (lambda b: b)
     score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
 
     def evaluate(step, params):

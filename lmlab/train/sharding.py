@@ -106,9 +106,9 @@ def put_flag(flag, mesh):
     return jax.make_array_from_callback((mesh.size,), where, lambda _: np.full(1, flag))
 
 
-def put_batch(batch, sharding):
-    """Device arrays of a global batch from the `share` of its rows that this process has."""
-    part, parts = share(sharding)
+def put_batch(batch, sharding, part=(0, 1)):
+    """Device arrays of a global batch from the rows of it that this process has: `part`, what `share` says."""
+    part, parts = part
 
     def put(v):
         local = lambda index: slice(*(i - part * v.shape[0] for i in index[0].indices(parts * v.shape[0])[:2]))

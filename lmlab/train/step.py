@@ -142,12 +142,14 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
 
+    part = sharding.share(rows)
+
     def put(batch):
         flag = {"stop": sharding.put_flag(batch["stop"].any(), mesh)} if "stop" in batch else {}
-        return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, rows) | flag
+        return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, rows, part) | flag
     return Strategy(on_mesh(_in_step(step)), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
                     lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
-                    put, place, lambda state: state, target, sharding.share(rows))
+                    put, place, lambda state: state, target, part)
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,
