@@ -21,7 +21,7 @@ from lmlab.interop import weights
 from lmlab.train import checkpoint, loop, optimizer, sharding
 from lmlab.utils import environment, sealed
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import write_text
+from lmlab.utils.files import read_bytes, write_text
 from lmlab.utils.trees import by_path
 
 SCORED = 1024  # tokens of a row when a model from elsewhere is evaluated, or its context where that is less
@@ -266,7 +266,7 @@ def load_tokenizer(folder):
     """The run's tokenizer; a UserError where its files are not those that were saved: only those are read."""
     folder = Path(folder) / "tokenizer"
     try:
-        noted = (folder / "sha256").read_text("utf-8").strip()
+        noted = read_bytes(folder / "sha256").decode("utf-8").strip()
         found = tokenizers.digest_of(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: the tokenizer is missing or damaged ({error}); restore it from a copy") from error

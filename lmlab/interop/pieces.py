@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from lmlab.data.tokenizers.huggingface import check_charsmap
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import read_bytes
 
 SPACE = "\u2581"  # what sentencepiece writes for a space
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _BYTE = 1, 2, 3, 4, 6  # the types of pieces
@@ -21,7 +22,7 @@ _UNIGRAM, _BPE = 1, 2
 def read(path: str | Path):
     """The sentencepiece model in a file, as its protocol buffer; UserError if it is none."""
     try:
-        model = parse(Path(path).read_bytes())
+        model = parse(read_bytes(path))
         known = model.trainer_spec.model_type in (_UNIGRAM, _BPE) and len(model.pieces) > 0
     except Exception as error:  # the library raises its own DecodeError
         raise UserError(f"{path}: not a sentencepiece model ({type(error).__name__}); fetch it again") from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lmlab.interop import weights
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import read_bytes
 
 _POOLING = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
@@ -38,8 +39,8 @@ def read(folder: Path) -> tuple[Path, dict]:
 
 def _modules(path):
     """The list of objects in modules.json."""
-    content = b'{"modules": ' + path.read_bytes() + b"}"  # a list, which no other file of the folder is
-    modules = weights.read_json(path, memoryview(content))["modules"]
+    modules = b'{"modules": ' + read_bytes(path) + b"}"  # a list, which no other file of the folder is
+    modules = weights.read_json(path, memoryview(modules))["modules"]
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise UserError(f"{path}: damaged: it is no list of modules; fetch it again")
     return modules

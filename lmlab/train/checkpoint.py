@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 
 from lmlab.train import guard
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import sha256_file, sync_tree, write_text
+from lmlab.utils.files import read_bytes, sha256_file, sync_tree, write_text
 
 MANIFEST = "manifest.json"
 SCORE = "score"
@@ -143,7 +143,7 @@ def _remove(step_folder):
 def _score(step_folder):
     """The score a step was saved with; None where it has none."""
     try:
-        score = float((step_folder / SCORE).read_text())
+        score = float(read_bytes(step_folder / SCORE))
     except (OSError, ValueError):
         return None
     return score if math.isfinite(score) else None
@@ -204,7 +204,7 @@ def damage(step_folder, seen=lambda path: None) -> str | None:
     """
     manifest = Path(step_folder) / MANIFEST
     try:
-        expected = json.loads(manifest.read_text())
+        expected = json.loads(read_bytes(manifest))
         pairs = sorted(expected.items())
     except (OSError, ValueError, AttributeError, RecursionError):
         return f"{manifest} is missing or unreadable"

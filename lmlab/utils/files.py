@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lmlab.utils.errors import UserError
+
+_LARGEST = 2 ** 28  # bytes
 
 
 def cache_dir() -> Path:
@@ -52,6 +55,17 @@ def _named(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file that is to be held whole: an OSError where it is a pipe or a device, which might never end, or
+    larger than any such file."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if status.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, f"{status.st_size} bytes, more than {_LARGEST}", str(path))
+    return Path(path).read_bytes()
 
 
 class Appender:

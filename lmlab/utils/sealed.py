@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import sha256, write_text
+from lmlab.utils.files import read_bytes, sha256, write_text
 
 KEY = "sha256"
 
@@ -25,7 +25,7 @@ def read(path) -> dict:
       UserError: where it cannot be read, is no JSON object, or is not as it was written. FileNotFoundError.
     """
     try:
-        value = json.loads(Path(path).read_text("utf-8"))
+        value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:

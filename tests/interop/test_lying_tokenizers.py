@@ -13,13 +13,14 @@ from lmlab.interop import sentences, tokenizers
 from lmlab.utils.errors import UserError
 
 _SWELL = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 8}
-LIES = {
-    "normalizer": ({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(b"\xff" * 4).decode()},
-                   "is cut off"),
-    "decoder": ({"type": "Sequence", "decoders": [_SWELL] * 30},
-                "its decoder makes texts 1237940039285380274899124224"),
-    "model": ({"type": "WordLevel", "vocab": {"</s>": 0, "a": 2 ** 32 - 2}, "unk_token": "a"}, "has an id 4294967294"),
-}
+LIES = [
+    ("normalizer", {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(b"\xff" * 4).decode()},
+     "is cut off"),
+    ("normalizer", {"type": "Prepend", "prepend": "x" * 10 ** 6}, "its normalizer makes texts 1000001 times as long"),
+    ("decoder", {"type": "Sequence", "decoders": [_SWELL] * 30},
+     "its decoder makes texts 1237940039285380274899124224"),
+    ("model", {"type": "WordLevel", "vocab": {"</s>": 0, "a": 2 ** 32 - 2}, "unk_token": "a"}, "has an id 4294967294"),
+]
 
 
 def folder_of(path, **changes):
@@ -29,9 +30,8 @@ def folder_of(path, **changes):
     return path
 
 
-@pytest.mark.parametrize("part", LIES)
-def test_a_lie_is_one_line(part, tmp_path):
-    lie, message = LIES[part]
+@pytest.mark.parametrize("part, lie, message", LIES)
+def test_a_lie_is_one_line(part, lie, message, tmp_path):
     folder_of(tmp_path, **{part: lie})
     for read in (lambda: tokenizers.load(tmp_path),
                  lambda: huggingface.HuggingFace.from_file(tmp_path / "tokenizer.json")):

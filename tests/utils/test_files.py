@@ -96,3 +96,15 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.cache_dir() == tmp_path / ".cache" / "lmlab"
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(2 ** 40)
+    for path, fault in ((tmp_path / "pipe", "not a regular file"), ("/dev/zero", "not a regular file"),
+                        (tmp_path / "huge", "1099511627776 bytes, more than")):
+        with pytest.raises(OSError, match=fault):
+            files.read_bytes(path)
+    (tmp_path / "small").write_bytes(b"\0\n")
+    assert files.read_bytes(tmp_path / "small") == b"\0\n"

@@ -9,7 +9,7 @@ from typing import Protocol
 from lmlab.data.corpus import Corpus
 from lmlab.data.tokenizers import extended, plain
 from lmlab.utils.errors import UserError, did_you_mean
-from lmlab.utils.files import cache_dir, new_folder, sha256
+from lmlab.utils.files import cache_dir, new_folder, read_bytes, sha256
 
 _VERSION = 1  # raise when training the same text would give another tokenizer
 _TRAINED = ("bpe", "unigram", "bbpe", "wordpiece", "wordpiece-uncased")
@@ -102,7 +102,7 @@ def check(name: str) -> None:
 def load(folder: str | Path) -> Tokenizer:
     """The tokenizer that was saved in folder; UserError if there is none, or its files are damaged."""
     try:
-        kind = json.loads((Path(folder) / plain.DESCRIPTION).read_text("utf-8"))["kind"]
+        kind = json.loads(read_bytes(Path(folder) / plain.DESCRIPTION))["kind"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no tokenizer here ({plain.DESCRIPTION} is missing or damaged)") from error
     try:
@@ -143,7 +143,7 @@ def digest_of(folder: str | Path) -> str:
     """`digest` of the tokenizer that was saved in folder, told from the files alone (less hidden ones, and the digest
     that a run notes beside them); OSError if they cannot be read."""
     files = sorted(file for file in Path(folder).iterdir() if file.name != "sha256" and file.name[0] != ".")
-    return sha256("".join(f"{file.name} {sha256(file.read_bytes())}\n" for file in files))
+    return sha256("".join(f"{file.name} {sha256(read_bytes(file))}\n" for file in files))
 
 
 def _train(name: str, vocab_size: int, documents: Iterable[str]) -> Tokenizer:

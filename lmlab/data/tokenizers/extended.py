@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lmlab.utils.files import write_json
+from lmlab.utils.files import read_bytes, write_json
 
 ADDED = "lmlab_added.json"
 
@@ -23,7 +23,7 @@ class Extended:
     @classmethod
     def from_folder(cls, folder: Path, base) -> "Extended":
         """base with the roles that `save` wrote into folder. Raises ValueError where they are no roles."""
-        roles = json.loads((Path(folder) / ADDED).read_text("utf-8"))
+        roles = json.loads(read_bytes(Path(folder) / ADDED))
         if not isinstance(roles, list) or not all(isinstance(role, str) and role.isidentifier() for role in roles):
             raise ValueError(f"{ADDED} holds no list of roles")
         return cls(base, roles)

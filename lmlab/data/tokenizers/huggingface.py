@@ -14,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from lmlab.data.cleaning import valid_unicode
 from lmlab.data.tokenizers.plain import DESCRIPTION
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import write_json, write_text
+from lmlab.utils.files import read_bytes, write_json, write_text
 
 FILE = "tokenizer.json"
 EOD = "<|endoftext|>"
@@ -27,7 +27,6 @@ ROLES = {"mask": ("[MASK]", "<mask>"), "cls": ("[CLS]", "<cls>", "<s>"), "pad": 
 
 _MOST_IDS = 2 ** 24  # and a library that lists the ids up to the largest, or repeats a replacement, takes all memory
 _GROWTH = 2 ** 12
-_LARGEST = 2 ** 28  # bytes of a tokenizer.json
 
 
 class HuggingFace:
@@ -104,7 +103,7 @@ class HuggingFace:
             raise UserError(f"config.tokenizer.path={path}: not a tokenizer.json ({error})") from error
         more = {}
         if folder and (folder / DESCRIPTION).is_file():
-            more = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            more = json.loads(read_bytes(folder / DESCRIPTION))
         return cls(tokenizer, kind, **{name: value for name, value in more.items()
                                        if name in ("eod", "specials", "chat_template", "variables")})
 
@@ -193,9 +192,7 @@ def read(path: Path) -> tokenizers.Tokenizer:
     Raises:
       UserError: where they are not. Whatever the library raises for a file that it cannot read.
     """
-    if path.stat().st_size > _LARGEST:
-        raise UserError(f"{path}: {path.stat().st_size} bytes, more than {_LARGEST}: this is no tokenizer.json")
-    text = path.read_text("utf-8")
+    text = read_bytes(path).decode("utf-8")
     said = json.loads(text)
     for name in ("normalizer", "decoder"):
         if (grows := _growth(said.get(name))) > _GROWTH:
@@ -214,14 +211,14 @@ def checked(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def _growth(part) -> int:
-    """How many times as long a normaliser or decoder can make a text, by what it replaces."""
+    """How many times as long a normaliser or decoder can make a text, by what it puts there."""
     if not isinstance(part, dict):
         return 1
     if isinstance(packed := part.get("precompiled_charsmap"), str):
         check_charsmap(base64.b64decode(packed))
     inside = part.get("normalizers") or part.get("decoders") or []
-    own = max(1, len(str(part.get("content", "")))) if part.get("type") == "Replace" else 1
-    return math.prod(map(_growth, inside), start=own)
+    own = len(str(part.get("content", ""))) if part.get("type") == "Replace" else 1 + len(str(part.get("prepend", "")))
+    return math.prod(map(_growth, inside), start=max(1, own))
 
 
 def check_charsmap(content: bytes) -> None:

@@ -10,7 +10,7 @@ import sentencepiece
 from lmlab.data.cleaning import valid_unicode
 from lmlab.data.tokenizers.plain import DESCRIPTION
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import write_bytes, write_json
+from lmlab.utils.files import read_bytes, write_bytes, write_json
 
 _FILE = "sentencepiece.model"
 _SPACE = "\u2581"  # what sentencepiece writes for a space; one that stands in the text must not become one
@@ -73,7 +73,7 @@ class SentencePiece:
     def from_folder(cls, folder: Path, kind: str) -> "SentencePiece":
         """What save wrote; UserError if it is missing or damaged."""
         try:
-            return cls((Path(folder) / _FILE).read_bytes(), kind)
+            return cls(read_bytes(Path(folder) / _FILE), kind)
         except (OSError, RuntimeError) as error:
             raise UserError(f"{folder}: its {_FILE} is missing or damaged; restore it") from error
 

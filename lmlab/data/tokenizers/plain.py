@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lmlab.data.cleaning import valid_unicode
-from lmlab.utils.files import write_json
+from lmlab.utils.files import read_bytes, write_json
 
 DESCRIPTION = "lmlab_tokenizer.json"
 
@@ -58,7 +58,7 @@ class Chars:
     @classmethod
     def from_folder(cls, folder: Path) -> "Chars":
         """What save wrote. Raises ValueError where it holds no alphabet."""
-        characters = json.loads((Path(folder) / DESCRIPTION).read_text("utf-8"))["characters"]
+        characters = json.loads(read_bytes(Path(folder) / DESCRIPTION))["characters"]
         if not isinstance(characters, str) or len(set(characters)) != len(characters):
             raise ValueError(f"{DESCRIPTION} holds no alphabet")
         return cls(characters)
