@@ -194,7 +194,8 @@ def write_manifest(step_folder):
 
 
 def _files(step_folder):
-    return sorted(p for p in Path(step_folder).rglob("*") if p.is_file() and p.name != MANIFEST)
+    """All but folders: a pipe among them is for `damage` to tell of, and not for Orbax to wait for."""
+    return sorted(p for p in Path(step_folder).rglob("*") if not p.is_dir() and p.name != MANIFEST)
 
 
 def damage(step_folder, seen=lambda path: None) -> str | None:

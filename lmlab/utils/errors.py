@@ -12,9 +12,11 @@ class UserError(ValueError):
 
 def one_line(text) -> str:
     """text in one line that a terminal can be trusted with, whatever names or files gave parts of it: what is not
-    printable (control characters, marks that turn the direction of writing, halves of characters) is written out."""
+    printable (control characters, marks that turn the direction of writing, halves of characters) is written out, and
+    the middle of a long text left out."""
     text = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) < 1500 else f"{text[:1000]} ... {text[-400:]}"
 
 
 def did_you_mean(word, known) -> str:

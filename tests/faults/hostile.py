@@ -78,6 +78,8 @@ def _pickle(pick, place) -> bytes:
 
 def _write(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_fifo() or path.is_symlink():  # an earlier harm
+        path.unlink()
     path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
 
 
