@@ -39,10 +39,10 @@ def build(path, meta) -> HuggingFace | None:
     """
     get = lambda key, default=None: meta.get(f"tokenizer.ggml.{key}", default)
     kind, tokens = get("model", "none"), get("tokens")
-    if kind in ("none", "no_vocab"):
-        return None
     kinds = {"gpt2": _byte_level, "llama": _sentencepiece}
-    if kind not in kinds:
+    if isinstance(kind, str) and kind in ("none", "no_vocab"):
+        return None
+    if not isinstance(kind, str) or kind not in kinds:
         raise UserError(f"{path}: tokenizer.ggml.model={str(kind)[:80]!r} is not supported; one of {', '.join(kinds)}")
     try:
         special = {f"{role}_token": tokens[get(f"{key}_token_id")] for role, key in ROLES.items()

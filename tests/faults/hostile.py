@@ -2,6 +2,7 @@
 and odd files, in `hostile_models` and `hostile_tokenizers` the formats of models. Pickles are bytes by hand.
 """
 
+import copy
 import io
 import json
 import os
@@ -96,7 +97,9 @@ def change(pick, path, at=None):
     """Puts a strange value somewhere in a JSON file, or strange JSON in its place."""
     try:
         values = json.loads(path.read_text())
-    except ValueError:  # harmed before
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, (dict, list)):  # harmed before
         values = {"a": [1]}
     for _ in range(pick.choice([1, 1, 2, 5])):
         part = values
@@ -108,7 +111,7 @@ def change(pick, path, at=None):
             if isinstance(part[key], (dict, list)) and part[key] and pick.random() < 0.8:
                 part = part[key]
                 continue
-            part[key] = pick.choice(VALUES)
+            part[key] = copy.deepcopy(pick.choice(VALUES))  # or the next change would be to VALUES
             break
     text = json.dumps(values)
     text = pick.choice([text] * 12 + [_nested(10 ** 5), _nested(10 ** 5, "{"), text[:pick.randrange(len(text))],
