@@ -11,7 +11,7 @@ from lmlab.bench import setting
 from lmlab.train import checkpoint
 from lmlab.utils.timing import Comparison, alternate
 
-ROUNDS = {"4 x 128": 60, "6 x 384": 20, "14 x 768": 6, "1 x 16": 6}
+ROUNDS = {"4 x 128": 200, "6 x 384": 60, "14 x 768": 6, "1 x 16": 6}
 CLAIM = 1.15
 
 

@@ -14,14 +14,13 @@ import os
 import re
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lmlab.train import guard
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import read_bytes, sha256_file, sync_tree, write_text
 
@@ -31,8 +30,6 @@ GONE = ".gone"  # a step on its way out
 LEFT_OVER = re.compile(rf"\d+(\.orbax-checkpoint-tmp.*|{re.escape(GONE)}.*)")
 REMEDIES = {errno.ENOSPC: "free some space there", errno.EDQUOT: "free some space there",
             errno.EFBIG: "raise the limit of file sizes (ulimit -f)", errno.EACCES: "make the folder writable"}
-
-_finite = jax.jit(guard.finite)
 
 # Orbax prints the stack of an error that it then raises as well. The writes of a save that has failed go on for a while,
 # and tensorstore then finds nobody to tell.
@@ -67,29 +64,31 @@ class Checkpoints:
         """Begins to save `state` as `step`; raises what the save before it met. A step that is there is left alone.
 
         Raises:
-          UserError: where the state cannot be written. Later, from any other call: where that failed in the
-            background, or the state is not finite, in which case it gets no manifest and does not count.
+          UserError: where the state cannot be written; where that fails in the background, a later call does.
         """
         self.wait()
         if step in good_steps(self.folder):
             return
-        with _explained(self.folder, step):
-            if not self._manager.save(step, args=save_args(state), force=True):
-                raise OSError(f"Orbax does not save step {step}")
-        finite = _finite(state)  # looked at only later: the loop does not wait for it
-        self._pending = self._thread.submit(self._seal, step, score, finite)
+        # The thread that seals is woken first: among Orbax's, the loop would wait its turn for each lock.
+        begun = Future()
+        sealing = self._thread.submit(self._seal, step, score, begun)
+        try:
+            with _explained(self.folder, step):
+                if not self._manager.save(step, args=save_args(state), force=True):
+                    raise OSError(f"Orbax does not save step {step}")
+        except BaseException:
+            begun.cancel()
+            raise
+        begun.set_result(None)
+        self._pending = sealing
 
-    def _seal(self, step, score, finite):
+    def _seal(self, step, score, begun):
+        begun.result()
         with _explained(self.folder, step):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-            if jax.process_index() == 0 and finite:
-                self._finish(self.folder / str(step), score)
-        if not finite:
             if jax.process_index() == 0:
-                _remove(self.folder / str(step))
-            raise UserError(f"step {step} has numbers that are not finite; it is not saved. {_go_on(self.folder)}; "
-                            "lower config.optimizer.rate")
+                self._finish(self.folder / str(step), score)
         if jax.process_index() == 0:
             self._let_go()
 

@@ -294,7 +294,7 @@ def test_a_sentencepiece_tokenizer_gives_sentencepieces_ids(tmp_path):
 
 @pytest.mark.parametrize("change,words", [
     ({"model": "bert"}, "tokenizer.ggml.model='bert' is not supported; one of gpt2, llama"),
-    ({"model": [1, 2]}, r"tokenizer.ggml.model='\[1 2\]' is not supported"),
+    ({"model": [1, 2]}, r"tokenizer.ggml.model='\[1, 2\]' is not supported"),
     ({"pre": None}, "tokenizer.ggml.pre='None' is not supported"),
     ({"pre": "new-model"}, "tokenizer.ggml.pre='new-model' is not supported"),
     ({"tokens": None}, "do not fit together"), ({"merges": ["h zz"]}, "do not fit together"),
