@@ -1,4 +1,5 @@
-"""What a save costs more than Orbax's own: the time that it blocks the loop, and until it is committed."""
+"""What a save costs more than Orbax's own: the time that it blocks the loop, the steps that run beside it, and until
+it is committed."""
 
 import tempfile
 import time
@@ -9,27 +10,35 @@ from orbax.checkpoint import checkpoint_managers
 
 from lmlab.bench import setting
 from lmlab.train import checkpoint
+from lmlab.train.guard import guarded
 from lmlab.utils.timing import Comparison, alternate
 
 ROUNDS = {"4 x 128": 200, "6 x 384": 60, "14 x 768": 6, "1 x 16": 6}
-CLAIM = 1.15
+STEPS = {"4 x 128": 20, "6 x 384": 2, "1 x 16": 3}  # beside a save
+CLAIM, CLAIM_STEPS = 1.15, 1.02
 
 
 def measure(rounds, tiny) -> list[Comparison]:
     """Saves of ours and of a bare CheckpointManager, in turn, each waited for before the next begins."""
     found = []
     for name, size in (setting.TINY if tiny else setting.SIZES).items():
-        state = setting.make(size)[1]
+        update, state, batch = setting.make(size)
         count = max(1, round(ROUNDS[name] * rounds))
         with tempfile.TemporaryDirectory() as folder:  # TMPDIR= says where
             blocked, whole = _saves(state, Path(folder), count)
         found += [Comparison(f"save of {name}: blocks the loop", blocked["orbax"], blocked["ours"], CLAIM),
                   Comparison(f"save of {name}: until committed", whole["orbax"], whole["ours"])]
+        if name in STEPS:
+            with tempfile.TemporaryDirectory() as folder:
+                beside, _ = _saves(state, Path(folder), max(1, count // 5),
+                                   setting.stepper(guarded(update), state, batch, STEPS[name]))
+            found += [Comparison(f"{STEPS[name]} steps of {name} and a save at the first", beside["orbax"],
+                                 beside["ours"], CLAIM_STEPS)]
     return found
 
 
-def _saves(state, folder, rounds):
-    """({way: seconds in the call}, {way: seconds until all is on disk})."""
+def _saves(state, folder, rounds, meanwhile=lambda: None):
+    """({way: seconds in the call and in `meanwhile`}, {way: seconds until all is on disk})."""
     ours = checkpoint.Checkpoints(folder / "ours", keep=2)
     orbax = ocp.CheckpointManager(folder / "orbax", options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.LatestN(2)))
@@ -42,6 +51,7 @@ def _saves(state, folder, rounds):
         numbers[way] += 1
         start = time.perf_counter()
         begin(numbers[way])
+        meanwhile()
         called = time.perf_counter()
         wait()
         waited[way].append(time.perf_counter() - start)
