@@ -30,7 +30,7 @@ def measure(rounds, tiny) -> list[Comparison]:
                   Comparison(f"save of {name}: until committed", whole["orbax"], whole["ours"])]
         if name in STEPS:
             with tempfile.TemporaryDirectory() as folder:
-                beside, _ = _saves(state, Path(folder), max(1, count // 5),
+                beside, _ = _saves(state, Path(folder), max(6, count // 5),
                                    setting.stepper(guarded(update), state, batch, STEPS[name]))
             found += [Comparison(f"{STEPS[name]} steps of {name} and a save at the first", beside["orbax"],
                                  beside["ours"], CLAIM_STEPS)]
