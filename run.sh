@@ -25,7 +25,7 @@ usage: ./run.sh [VERB] [flags]
 
   ./run.sh                      train the quickstart in runs/quickstart; once that is trained, sample from it
   ./run.sh test [--all] [...]   run the tests (--all: slow ones too, and the parity oracles); the rest goes to pytest
-  ./run.sh faults [--full]      kill, corrupt, fill the disk, poison: and print what was survived (--full: hours)
+  ./run.sh faults [--full]      kill, corrupt, fill the disk, poison: and print what was survived (--full: 90 minutes)
   ./run.sh setup                make or mend .venv, and no more
   ./run.sh lock [--upgrade]     make requirements.lock anew from setup.py (needs uv)
   ./run.sh audit                ask for known weaknesses of the pins (pip-audit, in an environment of its own)

@@ -39,7 +39,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser):
     """Adds --full, for tests/faults (here, since pytest asks only this file before it has collected anything)."""
-    parser.addoption("--full", action="store_true", help="the long version of the fault tests: about an hour")
+    parser.addoption("--full", action="store_true", help="the long version of the fault tests: an hour and a half")
 
 
 def pytest_configure(config):
