@@ -38,12 +38,12 @@ def build(path, meta) -> HuggingFace | None:
       UserError: for a kind of tokenizer, or a way to cut text into words, that is not known here.
     """
     get = lambda key, default=None: meta.get(f"tokenizer.ggml.{key}", default)
-    kind, tokens = get("model", "none"), get("tokens")
-    kinds = {"gpt2": _byte_level, "llama": _sentencepiece}
-    if isinstance(kind, str) and kind in ("none", "no_vocab"):
+    kind, tokens = str(get("model", "none")), get("tokens")  # a hostile file may say an array
+    if kind in ("none", "no_vocab"):
         return None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise UserError(f"{path}: tokenizer.ggml.model={str(kind)[:80]!r} is not supported; one of {', '.join(kinds)}")
+    kinds = {"gpt2": _byte_level, "llama": _sentencepiece}
+    if kind not in kinds:
+        raise UserError(f"{path}: tokenizer.ggml.model={kind[:80]!r} is not supported; one of {', '.join(kinds)}")
     try:
         special = {f"{role}_token": tokens[get(f"{key}_token_id")] for role, key in ROLES.items()
                    if get(f"{key}_token_id") is not None}
