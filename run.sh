@@ -40,7 +40,7 @@ END
 
 environment:
   PYTHON=...       the Python (3.11, 3.12 or 3.13) to build on      LMLAB_VENV=...   a place other than .venv
-  LMLAB_EXTRA=...  cuda or tpu: install jax for that as well
+  LMLAB_EXTRA=...  cuda or tpu: install jax for that as well; plan: what `plan` compiles for TPUs with
 END
 }
 
@@ -190,7 +190,7 @@ install_locked() {
 install_extra() {
   local jax what
   jax=$("$VENV/bin/python" -I -c 'from importlib.metadata import version; print(version("jax"))')
-  case $1 in cuda) what="jax[cuda12]==$jax" ;; tpu) what="jax[tpu]==$jax" ;; esac
+  case $1 in cuda) what="jax[cuda12]==$jax" ;; tpu) what="jax[tpu]==$jax" ;; plan) what="libtpu>=0.0.51" ;; esac
   say "installing $what (outside the lock, without hashes)"
   pip install "$what" 2>&1 | tee -a "$VENV/install.log" | progress '?' || explain_failure
 }
@@ -227,7 +227,7 @@ install() {
     fi
     for set in $missing; do
       case $set in
-        cuda | tpu) install_extra "$set" ;;
+        cuda | tpu | plan) install_extra "$set" ;;
         torch) try_torch || continue ;;
       esac
       had_sets="$had_sets $set"
@@ -242,7 +242,7 @@ install() {
 setup() {
   local started=$SECONDS
   if [ -n "${LMLAB_EXTRA:-}" ]; then
-    case $LMLAB_EXTRA in cuda | tpu) ;; *) die "LMLAB_EXTRA=$LMLAB_EXTRA: it can be cuda or tpu." ;; esac
+    case $LMLAB_EXTRA in cuda | tpu | plan) ;; *) die "LMLAB_EXTRA=$LMLAB_EXTRA: it can be cuda, tpu or plan." ;; esac
     set -- "$@" "$LMLAB_EXTRA"
   fi
   lock_now=$(checksum "$LOCK")
@@ -309,7 +309,12 @@ audit() {
 
 # --- running ---
 
-python_m() { unset PYTHONHOME; exec "$VENV/bin/python" -m "$@"; }
+# Large arrays in huge pages, where the C library and the kernel have them: it must be known before a process starts.
+python_m() {
+  unset PYTHONHOME
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
+  exec "$VENV/bin/python" -m "$@"
+}
 
 quickstart() {
   setup core dev

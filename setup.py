@@ -29,6 +29,7 @@ CORE = [
 EXTRAS = {
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
+    "plan": ["libtpu>=0.0.51"],  # compiles for TPUs that are not there (lmlab.launch.plan)
     "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
     # Oracles of the tests, never imported by lmlab. torch is one more, installed apart: see `./run.sh test --all`.
     "parity": ["transformers>=4.50"],

@@ -15,9 +15,9 @@ all have 512.
 
 from lmlab import run
 from lmlab.models import presets
+from lmlab.train import optimizer
 
-MUON = dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
-            weight_decay=0.0, beta2=0.95)
+MUON = optimizer.muon(adam_rate=0.003, decay=0.6, warmup=20)
 WORDPIECE = dict(name="wordpiece", vocab_size=2048)
 DATA = dict(validation=0.1)  # some 1,500 pairs to judge by
 SMALL = presets.get("bert", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True)

@@ -14,6 +14,7 @@ embeddings between the two networks; here each has its own.
 
 from lmlab import run
 from lmlab.models import presets
+from lmlab.train import optimizer
 
 ENCODER = dict(head="linear", pooler=False, tied=True)
 
@@ -22,8 +23,7 @@ PRESETS = {
         tokenizer=dict(name="wordpiece", vocab_size=2048),
         model=presets.get("bert", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True,
                           generator=0.5, **ENCODER),
-        optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
-                       weight_decay=0.0, beta2=0.95),
+        optimizer=optimizer.muon(adam_rate=0.003, decay=0.6, warmup=20),
         train=dict(steps=400, batch=64)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="wordpiece", vocab_size=30522),

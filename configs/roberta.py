@@ -13,13 +13,13 @@
 
 from lmlab import run
 from lmlab.models import presets
+from lmlab.train import optimizer
 
 PRESETS = {
     "tiny": dict(
         tokenizer=dict(name="bbpe", vocab_size=2048),
         model=presets.get("roberta", context=64, width=128, layers=4, heads=4, ff=512, dropout=0.0, zero_init=True),
-        optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
-                       weight_decay=0.0, beta2=0.95),
+        optimizer=optimizer.muon(adam_rate=0.003, decay=0.6, warmup=20),
         train=dict(steps=400, batch=64)),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="bbpe", vocab_size=50265), model=presets.get("roberta:base"),

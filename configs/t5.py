@@ -17,13 +17,13 @@ model with a mixture of denoisers (Tay et al. 2022) and with text infilling (Lew
 
 from lmlab import run
 from lmlab.models import presets
+from lmlab.train import optimizer
 
 TINY = dict(
     tokenizer=dict(name="unigram", vocab_size=2048),
     model=presets.get("t5_v1_1", context=128, width=128, layers=2, encoder_layers=2, heads=4, head_dim=32, ff=256,
                       dropout=0.0, zero_init=True),
-    optimizer=dict(name="muon", rate=0.02, adam_rate=0.003, schedule="wsd", decay=0.6, floor=0.0, warmup=20,
-                   weight_decay=0.0, beta2=0.95),
+    optimizer=optimizer.muon(adam_rate=0.003, decay=0.6, warmup=20),
     train=dict(steps=400, batch=32), evals=dict(samples=2, sample_tokens=60))
 
 PRESETS = {

@@ -60,10 +60,9 @@ def session(config, workdir, resuming, original):
     from lmlab.eval import report
     from lmlab.train import checkpoint, loop, optimizer, sharding, step
     from lmlab.utils.logs import RunLog
-    from lmlab.utils.trees import count
     settings, evals = loop.Settings(**config.train), loop.Evals(**config.evals)
     mesh = sharding.make_mesh(**config.mesh)
-    step.check_layout(settings.parallel, mesh, batch=settings.batch, accumulation=settings.accumulation)
+    step.check_layout(settings, mesh, run.build_model(config, vocab_size=2).spec)
     known = workdir if resuming else original
     data = processes.alike(lambda: run.prepare(config, run.load_tokenizer(known) if known else None,
                                                progress=sys.stderr.isatty()), lambda data: data.folder.name)
@@ -71,9 +70,9 @@ def session(config, workdir, resuming, original):
         run.check_text(known, data)
     model = run.build_model(config, data.tokenizer.vocab_size)
     objective = run.build_objective(config, data.tokenizer.vocab_size)
-    strategy = step.make_strategy(settings.parallel, model, run.initialiser(config, model), objective,
-                                  *optimizer.build(steps=settings.steps, **config.optimizer), mesh, seed=config.seed,
-                                  accumulation=settings.accumulation, spikes=settings.spikes)
+    rule = optimizer.build(steps=settings.steps, narrowing=model.spec.narrowing, **config.optimizer)
+    strategy = step.make_strategy(settings.parallel, model, run.initialiser(config, model), objective, *rule, mesh,
+                                  seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes)
     with contextlib.ExitStack() as lock:
         def begin():
             lock.enter_context(only_one(workdir))
@@ -83,15 +82,15 @@ def session(config, workdir, resuming, original):
         start = processes.together(begin, first=True)
         state = strategy.init() if start is None else strategy.place(run.restore(workdir, start, strategy.target))
         run.save_start(workdir, config, data, resuming)
-        log = RunLog(workdir, start=start or 0, steps=settings.steps)
-        checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=settings.keep,
-                                             keep_every=settings.keep_every)
+        log, saved = RunLog(workdir, start=start or 0, steps=settings.steps), workdir / "checkpoints"
+        checkpoints = checkpoint.Checkpoints(saved, keep=settings.keep, keep_every=settings.keep_every)
         evaluate = report.make_evaluation(config, workdir, data, model, objective, mesh, log)
+        cost = report.operations(config, data, model.spec, strategy.target["params"])
         with contextlib.closing(log), contextlib.closing(checkpoints):
             _, done = loop.train(strategy, state, run.train_batches(config, data, *strategy.part), checkpoints, log,
-                                 settings=settings, evaluate=evaluate, stop=STOP,
+                                 settings=settings, evaluate=evaluate, stop=STOP, ceiling=cost[1],
                                  eval_every=evals.every or max(1, settings.steps // 4))
-        return report.write_summary(config, workdir, data, done, log.seconds, count(strategy.target["params"]))
+        return report.write_summary(config, workdir, data, done, log.spent.seconds, strategy.target["params"], cost)
 
 
 if __name__ == "__main__":

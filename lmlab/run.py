@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from lmlab import config as configs
@@ -72,7 +73,7 @@ def check(config):
     if length > model.spec.context:
         raise UserError(f"config.train.length={length} is over config.model.context={model.spec.context}")
     objectives.find(config.objective.name).check(model.spec, **_settings(config))
-    optimizer.build(steps=settings.steps, **config.optimizer)
+    optimizer.build(steps=settings.steps, narrowing=model.spec.narrowing, **config.optimizer)
 
 
 def has_begun(folder) -> bool:
@@ -152,7 +153,14 @@ def train_batches(config, data, process=0, processes=1):
     if rows.count < config.train.batch:
         print(f"{data.corpus.name} makes {rows.count} rows, fewer than config.train.batch={config.train.batch}: a batch "
               "has some of them more than once", file=sys.stderr)
-    return loader.train_batches(rows, batch=config.train.batch, seed=config.seed, process=process, processes=processes)
+    return loader.train_batches(rows, batch=config.train.batch, seed=config.seed, ramp=config.train.ramp,
+                                ramp_from=config.train.ramp_from, process=process, processes=processes)
+
+
+def padding(config, data):
+    """A batch of one row of padding: what every batch looks like."""
+    rows = _rows(config, data.split("train"), data.tokenizer)
+    return {**rows.make(np.array([-1]), np.array([0]), config.seed), "row": np.zeros(1, np.int32)}
 
 
 def eval_batches(config, split, tokenizer, rows, process=0, processes=1):

@@ -14,7 +14,8 @@ KINDS = {
     # decoders
     "gpt2": dict(),
     "llama": dict(positions="rotary", norm="rms", activation="swiglu", bias=False, kv_heads=2, tied=False),
-    "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False),
+    "quickstart": dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False,
+                       token_shift=0.5),
     "sinusoidal": dict(positions="sinusoidal", activation="gelu_exact", logit_softcap=5.0, embedding_scale=True),
     "wide_heads": dict(positions="none", head_dim=6, kv_heads=1, activation="geglu", norm="rms", ff=20),
     "gemma": dict(layers=3, positions="rotary", rotary_theta=100.0, rotary_local_theta=10.0, rotary_scaling="linear",
@@ -31,7 +32,7 @@ KINDS = {
     "roberta": dict(attends="full", norm_place="post", position_offset=2, window=3, window_every=2, tied=False,
                     embedding_norm=True, token_types=1, head_bias=True),
     "relative_encoder": dict(attends="full", positions="relative", relative_buckets=8, relative_distance=6,
-                             norm="rms", bias=False, experts=3, activation="relu", ff=12),
+                             norm="rms", bias=False, experts=3, activation="relu", ff=12, token_shift=1.0),
     # prefix models
     "prefix": dict(attends="prefix"),
     "prefix_relative": dict(attends="prefix", positions="relative", relative_buckets=8, relative_distance=6,
@@ -44,7 +45,7 @@ KINDS = {
     "marian": dict(encoder_layers=2, positions="sinusoidal", norm_place="post", activation="silu", kv_heads=2,
                    embedding_scale=True, head_bias=True, logit_scale=0.5),
     "modern_pair": dict(encoder_layers=3, positions="rotary", window=3, window_every=2, norm="rms", norm_place="both",
-                        activation="swiglu", qk_norm="head", kv_heads=2, bias=False, experts=4, ff=12),
+                        activation="swiglu", qk_norm="head", kv_heads=2, bias=False, experts=4, ff=12, token_shift=0.3),
 }
 ROWS = ((4, 6, 4), (6, 6), (4, 4, 6), ())  # the tokens of each row's documents; what is left of the row is padding
 SOURCE = {4: 6, 6: 3}                      # tokens of a document -> those of its source, where there is an encoder

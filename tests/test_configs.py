@@ -3,12 +3,15 @@
 import importlib
 import json
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from commands import REPOSITORY, quick, text
 from lmlab import run
 from lmlab.train import checkpoint
+from lmlab.utils import trees
 from lmlab.utils.errors import UserError
 from lmlab.utils.logs import read_metrics
 
@@ -64,6 +67,25 @@ def test_its_presets_are_possible_and_its_docstring_gives_the_command(name):
             config.data.path = "text.txt"
         run.check(config)
         assert config.is_locked
+
+
+@pytest.mark.parametrize("layers", [1, 4, 12, 21])
+def test_the_depth_dial_sets_all_else(layers):
+    """20 tokens a parameter, to within a batch (or the width that odd depths round up to whole heads)."""
+    config = importlib.import_module("configs.gpt").get_config(f"depth,model.layers={layers},data.path=text.txt")
+    run.check(config)
+    model = run.build_model(config, config.tokenizer.vocab_size)
+    shapes = nn.meta.unbox(jax.eval_shape(run.initialiser(config, model), jax.random.key(0)))
+    tokens, step = config.train.steps * config.train.batch * config.model.context, config.train.batch * config.model.context
+    assert (config.model.layers, config.model.width) == (layers, 64 * layers)
+    assert tokens == pytest.approx(20 * trees.count(shapes), rel=0.25 if layers % 2 else 0.001, abs=step)
+    assert config.train.batch % config.train.accumulation == 0
+
+
+def test_a_depth_of_none_is_refused():
+    config = importlib.import_module("configs.gpt").get_config("depth,model.layers=0,data.path=text.txt")
+    with pytest.raises(UserError, match="config.model.layers=0 must be at least 1"):
+        run.check(config)
 
 
 @pytest.mark.parametrize("name", NAMES)

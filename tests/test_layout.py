@@ -226,9 +226,9 @@ def test_the_law_lets_good_code_be(law, files):
 TRANSFORMER = ("spec", "transformer", "attention", "layers", "moe", "presets")
 
 
-def test_all_families_of_transformers_are_under_900_lines():
+def test_all_families_of_transformers_are_under_1000_lines():
     files = sources("lmlab/models")
-    assert sum(len(files[f"lmlab/models/{name}.py"].splitlines()) for name in TRANSFORMER) < 900
+    assert sum(len(files[f"lmlab/models/{name}.py"].splitlines()) for name in TRANSFORMER) < 1000
 
 
 def unmirrored(house, tests):

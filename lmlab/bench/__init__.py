@@ -1,14 +1,11 @@
-"""What things cost, measured: a file a suite, each with `measure(rounds, tiny) -> [timing.Comparison]`.
-
-rounds: times the suite's usual number. tiny: at a size that says nothing, for a test.
-"""
+"""What things cost, measured: a file a suite, each with `measure(setting.Options) -> [timing.Comparison or Race]`."""
 
 import pkgutil
 import sys
 
 from lmlab.utils import modules
 
-_HELPERS = ("setting",)
+_HELPERS = ("ours", "picture", "rivals", "setting")
 
 
 def names() -> list[str]:

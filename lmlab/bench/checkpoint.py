@@ -18,12 +18,12 @@ STEPS = {"4 x 128": 20, "6 x 384": 2, "1 x 16": 3}  # beside a save
 CLAIM, CLAIM_STEPS = 1.15, 1.02
 
 
-def measure(rounds, tiny) -> list[Comparison]:
+def measure(options) -> list[Comparison]:
     """Saves of ours and of a bare CheckpointManager, in turn, each waited for before the next begins."""
     found = []
-    for name, size in (setting.TINY if tiny else setting.SIZES).items():
+    for name, size in options.chosen(setting.TINY if options.tiny else setting.SIZES).items():
         update, state, batch = setting.make(size)
-        count = max(1, round(ROUNDS[name] * rounds))
+        count = options.count(ROUNDS[name])
         with tempfile.TemporaryDirectory() as folder:  # TMPDIR= says where
             blocked, whole = _saves(state, Path(folder), count)
         found += [Comparison(f"save of {name}: blocks the loop", blocked["orbax"], blocked["ours"], CLAIM),

@@ -14,17 +14,17 @@ PLAN = {"4 x 128": (80, 4), "6 x 384": (20, 1), "1 x 16": (8, 4)}  # rounds, and
 CLAIM = 1.02
 
 
-def measure(rounds, tiny) -> list[Comparison]:
+def measure(options) -> list[Comparison]:
     """The bare step, the guarded one, and the one that watches for spikes as well, in turn; then the loop."""
     found = []
-    for name, size in (setting.TINY if tiny else setting.SIZES).items():
+    for name, size in options.chosen(setting.TINY if options.tiny else setting.SIZES).items():
         if name not in PLAN:
             continue
         count, steps = PLAN[name]
         update, state, batch = setting.make(size)
         ways = {"bare": update, "guard": guarded(update), "guard and spikes": guarded(update, spikes=6.0)}
         seconds = alternate({way: setting.stepper(function, state, batch, steps) for way, function in ways.items()},
-                            max(1, round(count * rounds)))
+                            options.count(count))
         bare, *each = ([s / steps for s in values] for values in seconds.values())
         loop = [s + _looks() for s in bare]
         names = [*list(ways)[1:], "watchdog, signals, failed saves (timed apart, added)"]

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grain
 import numpy as np
@@ -38,28 +39,42 @@ class Batches:
         return self.fetch(i)
 
 
-def train_batches(rows: Rows, *, batch: int, seed: int, process: int = 0, processes: int = 1) -> Batches:
+def ramped(i: int, batch: int, ramp: int = 0, ramp_from: int = 1) -> tuple[int, int]:
+    """(rows before, rows) of batch i, where batches grow to `batch` rows by doubling: a step of the stairs begins at
+    ramp_from rows, and all steps but the last share the first `ramp` batches equally. ramp = 0: all are of `batch`."""
+    before, stairs = 0, (batch // ramp_from).bit_length() - 1 if ramp else 0
+    for stair in range(stairs):
+        begin, end, size = stair * ramp // stairs, (stair + 1) * ramp // stairs, ramp_from << stair
+        if i < end:
+            return before + (i - begin) * size, size
+        before += (end - begin) * size
+    return before + (i - ramp) * batch, batch
+
+
+def train_batches(rows: Rows, *, batch: int, seed: int, ramp: int = 0, ramp_from: int = 1, process: int = 0,
+                  processes: int = 1) -> Batches:
     """This process's share of endless training batches: every row once an epoch, shuffled anew for each epoch.
 
-    The rows of epoch after epoch make one long list; global batch i is its i-th run of `batch` rows (so one
-    batch may hold the end of an epoch and the start of the next), and the processes take their parts of it in
-    order.
+    The rows of epoch after epoch make one long list, and global batch i is its next run of rows (so one batch may
+    hold the end of an epoch and the start of the next); the processes take their parts of it in order.
 
     Args:
       rows: of a split. batch: rows of the global batch; a multiple of processes. seed: of the order, and of what
-        is random in a row.
+        is random in a row. ramp, ramp_from: how batches grow to that, as `ramped` has it; 0: they do not.
     Returns:
       Batches whose item i holds the arrays of `rows.make`, B = batch // processes, and "row", (B,) int32: the
       place of each row within the global batch.
     """
-    share = _share(batch, processes)
-    numbers = grain.MapDataset.range(rows.count).seed(seed).shuffle().repeat().batch(share)
-    place = process * share + np.arange(share, dtype=np.int32)
+    unit = _share(ramp_from if ramp else batch, processes)
+    numbers = grain.MapDataset.range(rows.count).seed(seed).shuffle().repeat().batch(unit)
 
     def records(i: int) -> tuple[np.ndarray, np.ndarray]:
-        return numbers[i * processes + process], (i * batch + place.astype(np.int64)) // rows.count
+        before, size = ramped(i, batch, ramp, ramp_from)
+        place = before + _place(size // processes, process).astype(np.int64)
+        units = range(place[0] // unit, place[-1] // unit + 1)
+        return np.concatenate([numbers[n] for n in units]), place // rows.count
 
-    return _batches(rows, records, seed, place, 2**31 - 1)
+    return _batches(rows, records, seed, process, 2**31 - 1)
 
 
 def eval_batches(rows: Rows, *, batch: int, process: int = 0, processes: int = 1) -> Batches:
@@ -69,25 +84,34 @@ def eval_batches(rows: Rows, *, batch: int, process: int = 0, processes: int = 1
     is the same for every process.
     """
     share = _share(batch, processes)
-    place = process * share + np.arange(share, dtype=np.int32)
 
     def records(i: int) -> tuple[np.ndarray, np.ndarray]:
-        numbers = i * batch + place.astype(np.int64)
+        numbers = i * batch + _place(share, process).astype(np.int64)
         return np.where(numbers < rows.count, numbers, -1), np.zeros_like(numbers)
 
-    return _batches(rows, records, 0, place, -(-rows.count // batch))
+    return _batches(rows, records, 0, process, -(-rows.count // batch))
 
 
-def _batches(rows: Rows, records: Callable, seed: int, place: np.ndarray, count: int) -> Batches:
+def _batches(rows: Rows, records: Callable, seed: int, process: int, count: int) -> Batches:
     """The batches of the rows that `records` names."""
-    return Batches(lambda i: rows.make(*records(i), seed) | {"row": place.copy()}, count, records)
+    def fetch(i: int) -> dict[str, np.ndarray]:
+        numbers, epochs = records(i)
+        return rows.make(numbers, epochs, seed) | {"row": _place(len(numbers), process)}
+
+    return Batches(fetch, count, records)
 
 
-def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """(i, batches[i]) for i from start to stop, made ahead in a thread; an error is raised where its batch
-    was due.
+def _place(share: int, process: int) -> np.ndarray:
+    """Where the rows of a process stand in the global batch, (share,) int32."""
+    return process * share + np.arange(share, dtype=np.int32)
 
-    The thread ends when the iterator is used up, closed or dropped.
+
+def prefetch(make: Callable[[int], Any], start: int, stop: int,
+             waiting: Callable[[], Any] = lambda: None) -> Iterator[tuple[int, Any]]:
+    """(i, make(i)) for i from start to stop, made ahead in a thread; an error is raised where its batch was due.
+
+    The thread ends when the iterator is used up, closed or dropped. waiting: called where the next is not there yet,
+    before it is waited for.
     """
     ready: queue.Queue = queue.Queue(_AHEAD)
     ended = threading.Event()
@@ -104,7 +128,7 @@ def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dic
             if ended.is_set():
                 return
             try:
-                item = (i, batches[i], None)
+                item = (i, make(i), None)
             except BaseException as error:
                 return offer((i, None, error))
             offer(item)
@@ -113,10 +137,12 @@ def prefetch(batches: Batches, start: int, stop: int) -> Iterator[tuple[int, dic
     thread.start()
     try:
         for _ in range(start, stop):
-            i, batch, error = ready.get()
+            if ready.empty():
+                waiting()
+            i, made, error = ready.get()
             if error is not None:
                 raise error
-            yield i, batch
+            yield i, made
     finally:
         ended.set()
         thread.join()

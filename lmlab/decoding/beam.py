@@ -79,7 +79,8 @@ def _step(model, beams, params, cache, tokens_RT, positions_RT, prefix_RT, paren
     scores are sums of log p, parents beams of the same row.
     """
     # Only what the decoder has read differs between the beams of a row: the encoder's keys and values stay in place.
-    layers = [{**layer, "k": layer["k"][parents_R], "v": layer["v"][parents_R]} for layer in cache["layers"]]
+    layers = [{name: held if name == "memory" else held[parents_R] for name, held in layer.items()}
+              for layer in cache["layers"]]
     logits_RTV, cache = model.apply({"params": params}, tokens_RT, positions_RT, {**cache, "layers": layers}, last=True,
                                     prefix_BT=prefix_RT, method="decode")
     (B, K), V = scores_BK.shape, logits_RTV.shape[-1]

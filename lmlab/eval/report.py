@@ -1,6 +1,7 @@
 """What a training run is measured by on the way, and the account it gives at its end: summary, plots, table."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import jax
@@ -9,10 +10,13 @@ from jax.experimental import multihost_utils
 from lmlab import config as configs
 from lmlab import run
 from lmlab.eval import baselines, perplexity, samples
+from lmlab.models import flops
+from lmlab.objectives import masked
 from lmlab.train import sharding
-from lmlab.utils import sealed
+from lmlab.utils import chips, sealed
 from lmlab.utils.files import finite, write_text
-from lmlab.utils.logs import read_metrics
+from lmlab.utils.logs import CLOCKS, read_metrics
+from lmlab.utils.trees import count
 
 BASELINE_BATCHES = 2000
 BASELINES = ("lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte", "unigram_loss",
@@ -27,16 +31,16 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
     Samples go to samples/STEP.txt.
     """
     split = data.split("validation")
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    ways = math.prod(mesh.shape[axis] for axis in sharding.ROWS)
     rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
-    rows_on_devices = sharding.batch_sharding(mesh)
     # pmap scores on one device of each process, which then has to see every row; jit sums over all devices.
-    part = sharding.share(rows_on_devices) if on_mesh else (0, 1)
+    part = sharding.share(mesh) if on_mesh else (0, 1)
     batches = run.eval_batches(config, split, data.tokenizer, rows, *part)
     shown = run.eval_batches(config, split, data.tokenizer, max(1, config.evals.samples))  # alike in every process
-    put = (lambda b: sharding.put_batch(b, rows_on_devices, part)) if on_mesh else (lambda b: b)
+    put = (lambda b: sharding.put_batch(b, mesh, part)) if on_mesh else (lambda b: b)
     score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
+    score = sharding.on_mesh(mesh, score) if on_mesh else score
 
     def evaluate(step, params):
         scores = score(params)
@@ -57,22 +61,41 @@ def _own(array):
     return array if alone else multihost_utils.process_allgather(array, tiled=True)
 
 
-def write_summary(config, workdir, data, done, seconds, parameters) -> dict | None:
+def operations(config, data, spec, shapes) -> tuple[float, float]:
+    """(operations of training a token, tokens a second at the peak rate of all devices or 0 where that is not known).
+
+    The first is by the convention of lmlab/models/flops.py, a whole row's over its tokens, those of an encoder too; the
+    second by lmlab/utils/chips.py. spec: the model's keyword arguments. shapes: of its parameters.
+    """
+    batch = run.padding(config, data)
+    length, source = (batch[name].shape[1] if name in batch else 0 for name in ("tokens", "encoder_tokens"))
+    targets = masked.most(length, config.objective.rate) if spec.attends == "full" else None
+    each = flops.train_step(spec, shapes, 1, length, source, targets) / (length + source)
+    chip = chips.find(jax.devices()[0].device_kind)
+    return each, chip.flops * jax.device_count() / each if chip else 0.0
+
+
+def write_summary(config, workdir, data, done, spent, shapes, cost) -> dict | None:
     """Writes summary.json and, once the last step is done, the baselines and the plots; returns the summary. Process 0
     does; others get None.
 
-    done: the loop's Report. seconds: wall time of the run, earlier sessions included. parameters: how many.
+    done: the loop's Report. spent: {part: seconds} of the wall time, earlier sessions included. shapes: of the
+    parameters. cost: what `operations` gives; without a peak rate there is no "mfu".
     """
     if jax.process_index() != 0:
         return None
     workdir, held_out = Path(workdir), data.split("validation").meta
     old = run.read_summary(workdir)
     rows = read_metrics(workdir)
+    seconds, (each, ceiling) = sum(spent.values()), cost
+    speed = _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r])
     summary = {
         "finished": not done.stopped, "steps": done.step,
-        "parameters": parameters, "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
+        "parameters": count(shapes), "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
         "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
-        "tokens_per_second": _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r]),
+        "goodput": {part: round(s / seconds, 6) for part, s in spent.items()},
+        "tokens_per_second": speed, "flops_per_token": each,
+        **({"mfu": speed / ceiling} if speed and ceiling else {}),
         "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],
         "validation_bytes": held_out["bytes"], "overlap_13gram": held_out.get("overlap_13gram"),
         "tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"]),
@@ -130,7 +153,7 @@ def _told(folder):
     mean of the steps since the row before it, which is another one where a session ended."""
     told, before = {}, 0
     for row in read_metrics(folder):
-        values = {k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")}
+        values = {k: v for k, v in row.items() if k not in CLOCKS}
         if "tokens_seen" in row:
             told[before + 1, row["step"], "training"] = values
             before = row["step"]
@@ -164,16 +187,24 @@ def table(summary, workdir) -> str:
              ("pairs", "val_pair_accuracy", "told right"), ("", "overlap_accuracy", "by the tokens they share"),
              ("replaced", "val_replaced_accuracy", "told from the original"),
              ("", "never_replaced_accuracy", "by saying that none was replaced"),
-             ("speed", "tokens_per_second", "tokens a second"), ("time", "wall_seconds", "seconds")]
+             ("speed", "tokens_per_second", "tokens a second"), ("", "mfu", "of the devices' peak rate"),
+             ("time", "wall_seconds", "seconds")]
     sample = workdir / "samples" / f"{summary['steps']}.txt"
     text = sample.read_text("utf-8", "replace").rstrip("\n").split("\n") if sample.is_file() else []
     return "\n".join([
         f"\n{summary['corpus']}, {summary['steps']} steps",
         *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines
           if summary.get(name) is not None),
+        *_spent(summary.get("goodput", {})),
         "\nsamples:", *(f"  | {line}" for line in text[:20]), "",
         f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)",
         f"samples  {workdir / 'samples'}", f"more     ./run.sh generate --run={workdir}"])
+
+
+def _spent(goodput):
+    """What the time went into, as a line; none where nothing is known of it."""
+    parts = sorted((part for part, share in goodput.items() if share >= 0.001), key=lambda part: -goodput[part])
+    return ["  of it        " + ", ".join(f"{part} {goodput[part]:.1%}" for part in parts)] if parts else []
 
 
 def _last(rows, name, default=None):

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmlab.models import layers
+from lmlab.models import kernels, layers, ring
 
-BACKENDS = ("auto", "xla", "cudnn")
+BACKENDS = ("auto", "xla", "cudnn", "splash")
+BLOCK, BLOCKS = 64, 8  # causal queries are cut into blocks of at least so many, and at most so many blocks
 
 
-def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0, backend="auto"):
+def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0, backend="auto",
+           causal=False, segments_BT=None):
     """Scaled dot-product attention, softmax(q k^T scale + bias) v (Vaswani et al. 2017, eq. 1).
 
     Args:
@@ -20,31 +22,56 @@ def attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None
       mask_B1TS: True where a query may look at a key; None for no mask. A row with no key gives a finite result.
       bias_BHTS: added to the scores (relative positions); B may be 1.
       scale: None for 1 / sqrt(K). softcap: c for c tanh(scores / c), 0 for none.
-      backend: "xla" (the formula below), "cudnn" (a fused GPU kernel, bfloat16 or float16), or "auto".
+      backend: "xla" (the formula below), "cudnn" (a fused GPU kernel, bfloat16 or float16), "splash" (a fused TPU
+        kernel, for rows of a multiple of 128 tokens; others by the formula), or "auto". Rows that are split over
+        devices along their length are always computed by ring.py.
+      causal: that the mask hides every later key, T being S: what it hides is then not computed.
+      segments_BT: that the mask hides just that, and all keys of another segment; "splash" needs it.
     Returns:
       x_BTHK, in q's dtype. The softmax runs in float32.
     Raises:
       ValueError: if H is not a multiple of G, or the backend is unknown.
     """
+    parts = kernels.shares("length")
+    if parts > 1 and q_BTHK.shape[1] % parts == k_BSGK.shape[1] % parts == 0:
+        return ring.attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, segments_BT, softcap=softcap,
+                           scale=q_BTHK.shape[3] ** -0.5 if scale is None else scale)
     if backend == "auto":
         fits = q_BTHK.shape[3] % 8 == 0 and q_BTHK.shape[3] <= 128 and q_BTHK.shape[1] % 2 == k_BSGK.shape[1] % 2 == 0
         plain = not softcap and bias_BHTS is None
-        fused = jax.default_backend() == "gpu" and q_BTHK.dtype == jnp.bfloat16 and fits and plain
+        fused = kernels.platform() == "gpu" and q_BTHK.dtype == jnp.bfloat16 and fits and plain
         backend = "cudnn" if fused else "xla"
     if backend == "cudnn":
         if softcap:
             raise ValueError("attention backend 'cudnn' has no softcap; use xla")
         return jax.nn.dot_product_attention(q_BTHK, k_BSGK, v_BSGK, bias=bias_BHTS, mask=mask_B1TS, scale=scale,
                                             implementation="cudnn")
-    if backend != "xla":
+    if backend == "splash" and q_BTHK.shape[1] % 128 == 0:
+        return kernels.splash(q_BTHK, k_BSGK, v_BSGK, segments_BT, scale, softcap)
+    if backend not in ("xla", "splash"):
         raise ValueError(f"attention backend {backend!r} is unknown; try one of {', '.join(BACKENDS)}")
-    weights_BGRTS = attention_weights(q_BTHK, k_BSGK, mask_B1TS, bias_BHTS, scale=scale, softcap=softcap)
-    x_BTGRK = jnp.einsum("bgrts,bsgk->btgrk", weights_BGRTS, v_BSGK)
-    return x_BTGRK.reshape(q_BTHK.shape)
+    T = q_BTHK.shape[1]
+    size = max(BLOCK, -(-T // BLOCKS)) if causal else T
+    return jnp.concatenate([_rows(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, start, min(start + size, T), causal,
+                                  scale=scale, softcap=softcap) for start in range(0, T, size)], axis=1)
 
 
-def attention_weights(q_BTHK, k_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0):
+def _rows(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, start, end, causal, **how):
+    """The formula for queries start..end, and for causal ones without the keys that are later than all of them."""
+    keys = end if causal else k_BSGK.shape[1]
+    part = lambda a: a if a is None else a[:, :, start:end, :keys]
+    q_BtHK = q_BTHK[:, start:end]
+    scores_BGRtS = attention_scores(q_BtHK, k_BSGK[:, :keys], part(mask_B1TS), part(bias_BHTS), **how)
+    return kernels.softmax_mix(scores_BGRtS, v_BSGK[:, :keys]).reshape(q_BtHK.shape)
+
+
+def attention_weights(q_BTHK, *args, **how):
     """The softmax of `attend`: weights_BGRTS in q's dtype, rows summing to one."""
+    return jax.nn.softmax(attention_scores(q_BTHK, *args, **how), axis=-1).astype(q_BTHK.dtype)
+
+
+def attention_scores(q_BTHK, k_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=None, softcap=0.0):
+    """What the softmax of `attend` is taken of: scores_BGRTS in float32."""
     B, T, H, K = q_BTHK.shape
     S, G = k_BSGK.shape[1:3]
     if H % G:
@@ -58,7 +85,7 @@ def attention_weights(q_BTHK, k_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=N
     if mask_B1TS is not None:
         # A large finite number: a row that may look nowhere (padding) stays finite instead of becoming NaN.
         scores_BGRTS = jnp.where(mask_B1TS[:, :, None], scores_BGRTS, -1e30)
-    return jax.nn.softmax(scores_BGRTS, axis=-1).astype(q_BTHK.dtype)
+    return scores_BGRTS
 
 
 def segment_mask(segments_BT, attends="causal", prefix_BT=None):
@@ -100,15 +127,17 @@ class Attention(nn.Module):
     spec: Any
 
     @nn.compact
-    def __call__(self, x_BTD, frequency_K, positions_BT, mask_B1TS, bias_BHTS=None, cache=None, index=None):
-        """Returns (x_BTD, cache): `cache` holds k and v (B, S, G, K); new ones are written at slot `index`."""
+    def __call__(self, x_BTD, frequency_K, positions_BT, mask_B1TS, bias_BHTS=None, cache=None, index=None,
+                 **structure):
+        """Returns (x_BTD, cache): `cache` holds k and v (B, S, G, K); new ones are written at slot `index`.
+        structure: causal, segments_BT of `attend`."""
         s = self.spec
         G, R, K = s.groups, s.heads // s.groups, s.head_size
         qkv_BTGRK = layers.Projection((s.width, G, R + 2, K), ("embed", "heads", "qkv", "head"),
-                                      bias=s.bias or s.qkv_bias, dtype=s.dtype, name="qkv")(x_BTD)
+                                      bias=s.bias or s.qkv_bias, dtype=s.dtype, matmul=s.matmul, name="qkv")(x_BTD)
         B, T = x_BTD.shape[:2]
-        q_BTHK = qkv_BTGRK[..., :R, :].reshape(B, T, s.heads, K)
-        k_BTGK, v_BTGK = qkv_BTGRK[..., R, :], qkv_BTGRK[..., R + 1, :]
+        q_BTGRK, k_BTG1K, v_BTG1K = jax.lax.split(qkv_BTGRK, (R, 1, 1), axis=3)
+        q_BTHK, k_BTGK, v_BTGK = q_BTGRK.reshape(B, T, s.heads, K), k_BTG1K[..., 0, :], v_BTG1K[..., 0, :]
         if s.qk_norm != "none":  # of each head, or of all heads as one vector
             flat = lambda x: x if s.qk_norm == "head" else x.reshape(B, T, -1)
             rms = lambda name: layers.Norm("rms", eps=s.norm_eps, dtype=s.dtype, name=name)
@@ -121,7 +150,7 @@ class Attention(nn.Module):
             write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), index, axis=1)
             cache = {**cache, "k": write(cache["k"], k_BTGK), "v": write(cache["v"], v_BTGK)}
             k_BTGK, v_BTGK = cache["k"], cache["v"]
-        return _mix(self, q_BTHK, k_BTGK, v_BTGK, mask_B1TS, bias_BHTS), cache
+        return _mix(self, q_BTHK, k_BTGK, v_BTGK, mask_B1TS, bias_BHTS, **structure), cache
 
 
 class CrossAttention(nn.Module):
@@ -130,7 +159,7 @@ class CrossAttention(nn.Module):
 
     def setup(self):
         s = self.spec
-        common = dict(bias=s.bias, dtype=s.dtype)
+        common = dict(bias=s.bias, dtype=s.dtype, matmul=s.matmul)
         self.q = layers.Projection((s.width, s.heads, s.head_size), ("embed", "heads", "head"), **common)
         self.kv = layers.Projection((s.width, s.groups, 2, s.head_size), ("embed", "heads", "qkv", "head"), **common)
         self.out = _out(s)
@@ -147,10 +176,10 @@ class CrossAttention(nn.Module):
 
 def _out(s):
     return layers.Projection((s.heads, s.head_size, s.width), ("heads", "head", "embed"), inputs=2, bias=s.bias,
-                             stddev=s.stddev_out, dtype=s.dtype, name="out")
+                             stddev=s.stddev_out, dtype=s.dtype, matmul=s.matmul, name="out")
 
 
-def _mix(module, q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, out=None):
+def _mix(module, q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, out=None, **structure):
     """Attends and projects back to x_BTD; the weights are an intermediate of `module`."""
     s = module.spec
     how = dict(scale=s.scale, softcap=s.score_softcap)
@@ -158,5 +187,5 @@ def _mix(module, q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, out=None):
         weights_BGRTS = attention_weights(q_BTHK, k_BSGK, mask_B1TS, bias_BHTS, **how)
         B, _, _, T, S = weights_BGRTS.shape
         module.sow("intermediates", "attention_BHTS", weights_BGRTS.reshape(B, s.heads, T, S))
-    x_BTHK = attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, backend=s.attention, **how)
+    x_BTHK = attend(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, backend=s.attention, **how, **structure)
     return (out or _out(s))(x_BTHK)

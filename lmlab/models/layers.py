@@ -13,6 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+
+from lmlab.models import fp8, kernels
 
 
 def normal(stddev):
@@ -32,18 +35,18 @@ class Projection(nn.Module):
     stddev: float = 0.02
     dtype: Any = jnp.float32
     out_dtype: Any = None  # of the sums; None: dtype
+    matmul: str = "plain"  # or "fp8"
 
     @nn.compact
     def __call__(self, x):
         kernel = self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape)
-        contracted = (tuple(range(x.ndim - self.inputs, x.ndim)), tuple(range(self.inputs)))
-        y = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), (contracted, ((), ())),
-                                preferred_element_type=self.out_dtype)
+        product = fp8.contract if self.matmul == "fp8" else kernels.contract
+        y = product(x.astype(self.dtype), kernel.astype(self.dtype), self.inputs, self.out_dtype)
         if self.bias:
             bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs:]),
                               self.shape[self.inputs:])
             y = y + bias.astype(self.dtype)
-        return y
+        return checkpoint_name(y, self.name)  # what remat may keep
 
 
 class Norm(nn.Module):
@@ -74,13 +77,15 @@ class FeedForward(nn.Module):
     bias: bool
     stddev_out: float
     dtype: Any
+    matmul: str = "plain"
 
     @nn.compact
     def __call__(self, x_BTD):
-        dense = lambda **kw: Projection(bias=self.bias, dtype=self.dtype, **kw)
+        dense = lambda **kw: Projection(bias=self.bias, dtype=self.dtype, matmul=self.matmul, **kw)
         if self.activation in GATES:
             h_BT2F = dense(shape=(self.width, 2, self.hidden), axes=("embed", "gate", "ff"), name="wi_gated")(x_BTD)
-            h_BTF = GATES[self.activation](h_BT2F[..., 0, :]) * h_BT2F[..., 1, :]
+            gate_BT1F, h_BT1F = jax.lax.split(h_BT2F, (1, 1), axis=2)  # unlike slices, its gradient is one copy
+            h_BTF = (GATES[self.activation](gate_BT1F) * h_BT1F)[..., 0, :]
         else:
             h_BTF = dense(shape=(self.width, self.hidden), axes=("embed", "ff"), name="wi")(x_BTD)
             h_BTF = ACTIVATIONS[self.activation](h_BTF)
@@ -88,7 +93,7 @@ class FeedForward(nn.Module):
 
 
 ACTIVATIONS = {
-    "gelu": lambda x: nn.gelu(x, approximate=True),    # the tanh form, as GPT-2
+    "gelu": kernels.gelu,
     "gelu_exact": lambda x: nn.gelu(x, approximate=False),
     "relu": nn.relu,
     "silu": nn.silu,
@@ -103,6 +108,20 @@ def rotary(x_BTHK, positions_BT, frequency_K):
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     a, b = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
+
+
+def token_shift(x_BTD, positions_BT, share, before_B1d=None):
+    """Puts the token before in the first `share` of the channels (Peng et al. 2023), zeros at the first of a segment.
+
+    before_B1d: those channels of the token before the first, where x goes on from a cache.
+    Returns (x_BTD, last_B1d), the second for the next call.
+    """
+    size = round(share * x_BTD.shape[-1])
+    own_BTd, rest = x_BTD[..., :size], x_BTD[..., size:]
+    before_B1d = jnp.zeros_like(own_BTd[:, :1]) if before_B1d is None else before_B1d
+    earlier_BTd = jnp.concatenate([before_B1d, own_BTd[:, :-1]], axis=1)
+    earlier_BTd = jnp.where(positions_BT[..., None] > 0, earlier_BTd, 0)
+    return jnp.concatenate([earlier_BTd, rest], axis=-1), own_BTd[:, -1:]
 
 
 def sinusoids(length, width):

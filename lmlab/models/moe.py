@@ -1,17 +1,19 @@
 """A mixture of experts in place of the feed-forward (shape key in layers.py; E experts, P picks a token)."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lmlab.models import layers
+from lmlab.models import kernels, layers
 
 
 class Experts(nn.Module):
     """Each token goes through its `experts_per_token` most likely experts, weighted by their softmax among themselves
-    (Shazeer et al. 2017; Jiang et al. 2024). Dropless: tokens are sorted by expert and no expert has a capacity.
+    (Shazeer et al. 2017; Jiang et al. 2024). Dropless: tokens are sorted by expert and no expert has a capacity. On a
+    mesh that splits the experts, tokens go to them (`kernels.expert_mix`).
 
     Sows a load-balancing loss for each row, "balance" (B,) in "losses": expert_balance E sum_e share_e probability_e,
     the shares and mean probabilities over the row's tokens (Fedus et al. 2021, eq. 4). Row by row, it does not depend
@@ -36,16 +38,15 @@ class Experts(nn.Module):
 
         weight = lambda name, shape, axes, stddev=0.02: self.param(
             name, nn.with_logical_partitioning(layers.normal(stddev), axes), shape).astype(s.dtype)
-        wi_EDF = weight("wi", (E, D, F), ("expert", "embed", "ff"))
-        wo_EFD = weight("wo", (E, F, D), ("expert", "ff", "embed"), s.stddev_out)
-        order = jnp.argsort(expert_MP.reshape(-1), stable=True)
-        sizes_E = jnp.bincount(expert_MP.reshape(-1), length=E)
-        rows_LD = x_MD.astype(s.dtype)[order // P]  # one row a pick, sorted by expert
-        h_LF = jax.lax.ragged_dot(rows_LD, wi_EDF, sizes_E)
+        wide, back = ("expert", "embed", "ff"), ("expert", "ff", "embed")
+        weights = [weight("wi", (E, D, F), wide), weight("wo", (E, F, D), back, s.stddev_out)]
+        activation = (layers.ACTIVATIONS | layers.GATES)[s.activation]
         if s.activation in layers.GATES:
-            linear_EDF = weight("wi_linear", (E, D, F), ("expert", "embed", "ff"))
-            h_LF = layers.GATES[s.activation](h_LF) * jax.lax.ragged_dot(rows_LD, linear_EDF, sizes_E)
-        else:
-            h_LF = layers.ACTIVATIONS[s.activation](h_LF)
-        y_LD = jax.lax.ragged_dot(h_LF, wo_EFD, sizes_E) * weight_MP.reshape(-1)[order][:, None].astype(s.dtype)
-        return jnp.zeros(x_MD.shape, s.dtype).at[order // P].add(y_LD).reshape(x_BTD.shape)
+            weights.append(weight("wi_linear", (E, D, F), wide))
+        if self.is_initializing():
+            return x_BTD  # of a single token, which no mesh divides
+        rows = [("batch", "length", None)] * 3
+        mix = functools.partial(kernels.expert_mix, activation)
+        mix = kernels.on_devices(mix, rows + [wide, back, wide][:len(weights)], rows[0])
+        shaped = lambda a_MP: a_MP.reshape(*real_BT.shape, P)
+        return mix(x_BTD.astype(s.dtype), shaped(expert_MP), shaped(weight_MP).astype(s.dtype), *weights)

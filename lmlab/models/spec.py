@@ -10,6 +10,8 @@ from lmlab.models import layers
 from lmlab.models.attention import BACKENDS
 from lmlab.utils.errors import UserError, did_you_mean
 
+# What a layer keeps for its backward pass, by the names of its projections; the rest is computed again.
+SAVED = {"dots": ("qkv", "q", "kv", "out", "wi", "wi_gated"), "attention": ("qkv", "q", "kv", "out"), "full": ()}
 CHOICES = {
     "attends": ("causal", "full", "prefix"),
     "positions": ("learned", "sinusoidal", "rotary", "relative", "none"),
@@ -20,13 +22,14 @@ CHOICES = {
     "activation": (*layers.ACTIVATIONS, *layers.GATES),
     "head": ("linear", "transform"),
     "attention": BACKENDS,
-    "remat": ("none", "dots", "full"),
+    "matmul": ("plain", "fp8"),
+    "remat": ("none", *SAVED),
 }
 LEAST = {**dict.fromkeys(("vocab_size", "context", "width", "layers", "heads", "rotary_theta", "rotary_factor",
                           "rotary_original"), 1), "relative_buckets": 4,
-         **dict.fromkeys(("kv_heads", "head_dim", "ff", "unroll", "logit_softcap", "score_softcap", "score_scale",
-                          "encoder_layers", "window", "window_every", "token_types", "experts", "expert_balance",
-                          "position_offset", "rotary_local_theta", "norm_eps"), 0)}
+         **dict.fromkeys(("kv_heads", "head_dim", "ff", "base_width", "unroll", "logit_softcap",
+                          "score_softcap", "score_scale", "encoder_layers", "window", "window_every", "token_types",
+                          "experts", "expert_balance", "position_offset", "rotary_local_theta", "norm_eps"), 0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Spec:
     norm: str = "layer"             # layer, rms
     norm_eps: float = 1e-5
     norm_place: str = "pre"         # pre; post (Vaswani 2017); both: before and after (Gemma 2); after (OLMo 2)
+    token_shift: float = 0.0        # this share of what attention and feed-forward read is the token before's
     activation: str = "gelu"        # gelu, gelu_exact, relu, relu2, silu, swiglu, geglu
     qk_norm: str = "none"           # RMSNorm on queries and keys (Henry et al. 2020): of each head, of all at once
     score_scale: float = 0.0        # of q k^T; 0: K^-1/2
@@ -75,6 +79,8 @@ class Spec:
     experts: int = 0                # E, feed-forwards of which each token takes some (Shazeer et al. 2017); 0: one
     experts_per_token: int = 2
     expert_balance: float = 0.01    # of the load-balancing loss (Fedus et al. 2021)
+    base_width: int = 0             # rates and initial values were found at this width, and are scaled from there to
+                                    # this one (muP: Yang et al. 2022, table 8); 0: they are used as they stand
     # the way out
     tied: bool = True               # the output projection is the embedding
     head: str = "linear"            # linear; transform: a layer and a norm before it (BERT)
@@ -84,9 +90,11 @@ class Spec:
     pooler: bool = False            # tanh(W x_0 + b), and from it two classes of sentence pair (BERT)
     generator: float = 0.0          # above 0: a masked-language model beside it, this share of its width (ELECTRA)
     # the computation
-    attention: str = "auto"         # backend: auto, xla, cudnn
+    attention: str = "auto"         # backend: auto, xla, cudnn, splash
     unroll: int = 0                 # layers a step of the scan; 0: all of them on a CPU, else one
-    remat: str = "none"             # recompute in the backward pass: none, dots (keep matrix products), full
+    matmul: str = "plain"           # of the layers' projections: plain, fp8 (GPUs that have it)
+    remat: str = "none"             # computed again in the backward pass: none; dots: all but matrix products;
+                                    # attention: all but those of attention; full: all
     dtype: Any = jnp.float32        # of the computation (config.train.precision); parameters are float32
 
     def __post_init__(self):
@@ -99,6 +107,8 @@ class Spec:
                 raise UserError(f"config.model.{name}={getattr(self, name)} must be at least {least}")
         if not 0 <= self.generator <= 1:
             raise UserError(f"config.model.generator={self.generator} must be from 0 to 1")
+        if not 0 <= self.token_shift <= 1:
+            raise UserError(f"config.model.token_shift={self.token_shift} must be from 0 to 1")
         if not 0 <= self.dropout < 1:
             raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
         if not self.head_dim and self.width % self.heads:
@@ -138,6 +148,11 @@ class Spec:
         return self.score_scale or self.head_size ** -0.5
 
     @property
+    def narrowing(self):
+        """base_width / width, 1 without a base: what muP scales by."""
+        return self.base_width / self.width if self.base_width else 1.0
+
+    @property
     def stddev_out(self):
         """Of the projections that write into the residual stream."""
         return 0.0 if self.zero_init else 0.02 / (2 * self.layers) ** 0.5
@@ -154,6 +169,7 @@ class Spec:
         heads = max(1, round(self.generator * self.heads))
         return dataclasses.replace(self, generator=0.0, pooler=False, heads=heads, kv_heads=0,
                                    head_dim=self.head_size, width=heads * self.head_size,
+                                   base_width=round(self.narrowing * heads * self.head_size) if self.base_width else 0,
                                    ff=max(1, round(self.hidden * heads / self.heads)))
 
     def frequencies(self, local=False):

@@ -6,16 +6,18 @@ compile time flat in depth. Decoding runs the layers one by one (`unstack`), sin
 token would halve its speed.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lmlab.models import layers
+from lmlab.models import kernels, layers
 from lmlab.models.attention import Attention, CrossAttention, relative_buckets, segment_mask, within
 from lmlab.models.moe import Experts
-from lmlab.models.spec import Spec
+from lmlab.models.spec import SAVED, Spec
+from lmlab.utils.trees import map_with_path
 
 
 class View(NamedTuple):
@@ -29,12 +31,14 @@ class View(NamedTuple):
     memory_mask_B1TS: Any = None    # and what of it a token may look at
     keys_B: Any = None              # dropout
     index: Any = None               # the slot of a cache that the first token is written to
+    segments_BT: Any = None         # where the mask is these and the causal one, and nothing else
 
 
 class Block(nn.Module):
     """One layer: attention, attention to the encoder where there is one, feed-forward, each a residual branch."""
     spec: Spec
     cross: bool = False
+    causal: bool = False            # whether the mask hides all that is later
 
     @nn.compact
     def __call__(self, x_BTD, layer, view, cache=None):
@@ -49,15 +53,21 @@ class Block(nn.Module):
 
         def branch(name, number, x_BTD, function):
             norm = lambda kind, h: layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype, name=f"norm_{name}{kind}")(h)
-            h_BTD = function(norm("", x_BTD) if s.norm_place in ("pre", "both") else x_BTD)
+            nonlocal cache
+            h_BTD = norm("", x_BTD) if s.norm_place in ("pre", "both") else x_BTD
+            if s.token_shift and name != "cross":
+                h_BTD, last_B1d = layers.token_shift(h_BTD, view.positions_BT, s.token_shift, cache and cache[name])
+                cache = cache and {**cache, name: last_B1d}
+            h_BTD = function(h_BTD)
             h_BTD = norm("_out", h_BTD) if s.norm_place in ("both", "after") else h_BTD
             x_BTD = x_BTD + layers.dropout(h_BTD, s.dropout, layers.fold_in(keys_B, number))
             return norm("", x_BTD) if s.norm_place == "post" else x_BTD
 
         def attention(h_BTD):
             nonlocal cache
-            h_BTD, cache = Attention(s, name="attention")(h_BTD, frequency_K, view.positions_BT, mask_B1TS,
-                                                          view.bias_BHTS, cache, view.index)
+            h_BTD, cache = Attention(s, name="attention")(
+                h_BTD, frequency_K, view.positions_BT, mask_B1TS, view.bias_BHTS, cache, view.index,
+                causal=self.causal and cache is None, segments_BT=None if s.window else view.segments_BT)
             return h_BTD
 
         def cross(h_BTD):
@@ -68,7 +78,7 @@ class Block(nn.Module):
             return module(h_BTD, memory, view.memory_mask_B1TS)
 
         feed = ((lambda h_BTD: Experts(s, name="experts")(h_BTD, view.real_BT)) if s.experts else layers.FeedForward(
-            s.width, s.hidden, s.activation, s.bias, s.stddev_out, s.dtype, name="ff"))
+            s.width, s.hidden, s.activation, s.bias, s.stddev_out, s.dtype, s.matmul, name="ff"))
         x_BTD = branch("attention", 0, x_BTD, attention)
         x_BTD = branch("cross", 2, x_BTD, cross) if self.cross else x_BTD
         x_BTD = branch("ff", 1, x_BTD, feed)
@@ -103,7 +113,7 @@ class Stack(nn.Module):
         else:
             caches, olds = [], caches or [None] * self.layers
             for layer, old in enumerate(olds):
-                x_BTD, new = Block(s, self.cross, name=f"block_{layer}")(x_BTD, layer, view, old)
+                x_BTD, new = Block(s, self.cross, self.causal, name=f"block_{layer}")(x_BTD, layer, view, old)
                 caches.append(new)
         if s.norm_place != "post":
             x_BTD = layers.Norm(s.norm, s.bias, s.norm_eps, s.dtype, name="norm_final")(x_BTD)
@@ -112,12 +122,12 @@ class Stack(nn.Module):
     def _scan(self):
         s, block = self.spec, Block
         if s.remat != "none":
-            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if s.remat == "dots" else None
-            block = nn.remat(Block, policy=policy, prevent_cse=False)
-        unroll = s.unroll or (self.layers if jax.default_backend() == "cpu" else 1)
+            block = nn.remat(Block, policy=jax.checkpoint_policies.save_only_these_names(*SAVED[s.remat]),
+                             prevent_cse=False)
+        unroll = s.unroll or (self.layers if kernels.platform() == "cpu" else 1)
         return nn.scan(block, length=self.layers, unroll=unroll, in_axes=(0, nn.broadcast),
                        variable_axes={"params": 0, "intermediates": 0, "losses": 0}, split_rngs={"params": True},
-                       metadata_params={nn.PARTITION_NAME: "layers"})(s, self.cross, name="blocks")
+                       metadata_params={nn.PARTITION_NAME: "layers"})(s, self.cross, self.causal, name="blocks")
 
 
 class Model(nn.Module):
@@ -184,7 +194,8 @@ class Model(nn.Module):
         """The final states x_BTD: all of the network but the way out."""
         segments_BT, positions_BT = _defaults(tokens_BT, segments_BT, positions_BT)
         view = View(positions_BT, positions_BT, segment_mask(segments_BT, self.spec.attends, prefix_BT),
-                    segments_BT > 0, keys_B=keys_B)
+                    segments_BT > 0, keys_B=keys_B,
+                    segments_BT=segments_BT if self.spec.attends == "causal" else None)
         if self.spec.encoder_layers:
             encoder = dict(encoder or {"tokens": tokens_BT})
             memory_BSD = self.encode(**encoder, keys_B=layers.fold_in(keys_B, 2 ** 20))
@@ -225,7 +236,8 @@ class Model(nn.Module):
             x_BTD = self.head_norm((layers.ACTIVATIONS | layers.GATES)[s.activation](self.head_transform(x_BTD)))
         logits_BTV = self.head(x_BTD) if not s.tied else jnp.einsum(
             "btd,vd->btv", x_BTD, self.token_embedding.astype(s.dtype), preferred_element_type=jnp.float32)
-        logits_BTV = logits_BTV * s.logit_scale if s.logit_scale != 1.0 else logits_BTV
+        scale = s.logit_scale * s.narrowing
+        logits_BTV = logits_BTV * scale if scale != 1.0 else logits_BTV
         logits_BTV = logits_BTV + self.head_bias if s.head_bias else logits_BTV
         return s.logit_softcap * jnp.tanh(logits_BTV / s.logit_softcap) if s.logit_softcap else logits_BTV
 
@@ -275,10 +287,13 @@ def _defaults(tokens, segments=None, positions=None):
 
 
 def init_cache(spec, batch, length):
-    """An empty cache for `decode`: keys and values of `length` slots a layer, the position of the token in each slot
-    (negative: none), the next slot."""
+    """An empty cache for `decode`: keys and values of `length` slots a layer, what of the last token the next one reads
+    (token_shift), the position of the token in each slot (negative: none), the next slot."""
     shape = (batch, length, spec.groups, spec.head_size)
-    return {"layers": [{"k": jnp.zeros(shape, spec.dtype), "v": jnp.zeros(shape, spec.dtype)}
+    shapes = {"k": shape, "v": shape}
+    if spec.token_shift:
+        shapes |= dict.fromkeys(("attention", "ff"), (batch, 1, round(spec.token_shift * spec.width)))
+    return {"layers": [{name: jnp.zeros(shape, spec.dtype) for name, shape in shapes.items()}
                        for _ in range(spec.layers)],
             "positions": jnp.full((batch, length), -1, jnp.int32), "index": jnp.zeros((), jnp.int32)}
 
@@ -297,4 +312,13 @@ def unstack(model, params):
 
 def init(model, key):
     """Parameters, boxed with the names of their logical axes (`flax.linen.meta.unbox` gives plain arrays)."""
-    return model.init(key, jnp.zeros((1, 1), jnp.int32))["params"]
+    params, narrowing = model.init(key, jnp.zeros((1, 1), jnp.int32))["params"], model.spec.narrowing
+    if narrowing == 1:
+        return params
+    return map_with_path(lambda path, x: x * narrowing ** 0.5 if is_wide(path) else x, params)
+
+
+def is_wide(path):
+    """Whether a parameter sums over as many inputs as the model is wide: all matrices but the output projection, which
+    the logits' own scale takes care of."""
+    return bool(re.search(r"/kernel|/experts/w", path)) and not path.startswith("head/")

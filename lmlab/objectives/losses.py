@@ -4,9 +4,10 @@ large vocabulary never exist whole."""
 import jax
 import jax.numpy as jnp
 
+from lmlab.models import kernels
 from lmlab.utils.errors import UserError
 
-AUTO_LOGITS = 2 ** 25  # logits that may exist at once where `chunk` is 0: 128 MiB in float32
+AUTO_LOGITS = 2 ** 25  # logits that may exist at once on a device where `chunk` is 0: 128 MiB in float32
 
 
 def cross_entropy(logits_BTV, targets_BT):
@@ -48,10 +49,12 @@ def vocabulary_loss(logits_of, x_BTD, targets_BT, weights_BT, vocab_size, chunk=
         each = [*cross_entropy(logits_BtV, targets_Bt), *([extra(logits_BtV, targets_Bt)] if extra else [])]
         return tuple((e_Bt * weights_Bt).sum() for e_Bt in each)
 
-    n = chunks(T, B * vocab_size, chunk)
+    ways = kernels.shares("length")  # each device cuts its own part of the length, where there are parts
+    ways = 1 if T % ways else ways
+    n = chunks(T // ways, -(-B * vocab_size // kernels.shares("batch", "vocab")), -(-chunk // ways))
     if n == 1:
         return piece(x_BTD, targets_BT, weights_BT)
-    cut = lambda a: a.reshape(B, n, T // n, *a.shape[2:]).swapaxes(0, 1)
+    cut = lambda a: jnp.moveaxis(a.reshape(B, ways, n, -1, *a.shape[2:]), 2, 0).reshape(n, B, T // n, *a.shape[2:])
     sums = jax.lax.map(jax.checkpoint(lambda parts: piece(*parts)), (cut(x_BTD), cut(targets_BT), cut(weights_BT)))
     return tuple(s.sum() for s in sums)
 

@@ -48,11 +48,15 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, rate: float = 0.15, p
     return terms, metrics
 
 
+def most(length, rate):
+    """The places of a row for which logits are made: as many as can be masked."""
+    return min(length, int(rate * length) + 1)
+
+
 def pick(batch, rate):
     """The masked places of each row, (B, M), M being the most there can be: {"place", "targets", "weights"}; places
     that are left over have weight 0."""
     weights_BT = batch["weights"].astype(jnp.float32)
-    most = min(weights_BT.shape[1], int(rate * weights_BT.shape[1]) + 1)
-    place_BM = jnp.argsort(-weights_BT, axis=1, stable=True)[:, :most]
+    place_BM = jnp.argsort(-weights_BT, axis=1, stable=True)[:, :most(weights_BT.shape[1], rate)]
     at = lambda a_BT: jnp.take_along_axis(a_BT, place_BM, axis=1)
     return {"place": place_BM, "targets": at(batch["targets"]), "weights": at(weights_BT)}

@@ -22,11 +22,12 @@ def finite(tree):
 
 
 def guarded(update, spikes=0.0):
-    """`update` (of step.make_update), but a step whose loss, gradient or new parameters are not finite leaves
-    parameters and optimizer as they were. The step is counted, so that the batches of later steps stay; the optimizer,
-    and with it the schedule, is a step behind from then on.
+    """`update` (of step.make_update), but a step whose loss or gradient is not finite leaves parameters and optimizer as
+    they were, and one whose new parameters are not finite the parameters. The step is counted, so that the batches of
+    later steps stay; the optimizer, and with it the schedule, is a step behind from then on.
 
-    A finite norm of the gradient, which is a sum of squares, bounds all that an optimizer keeps of it.
+    A finite norm of the gradient, which is a sum of squares, bounds all that an optimizer keeps of it. It is known before
+    the optimizer runs, which can then work in place: the state is never there twice.
 
     Args:
       spikes: also skips a loss over the rolling mean by so many standard deviations; 0: off.
@@ -34,20 +35,31 @@ def guarded(update, spikes=0.0):
       the metrics gain "skipped" (0 or 1) and "in_row", how many steps were skipped up to here without one between.
     """
     def step(state, batch):
-        after, metrics = update(state, batch)
-        loss = metrics.get("total", metrics["loss"])
         memory = state["extra"]["guard"]
-        good = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"]) & finite(after["params"])
-        if spikes:
-            high = loss > memory["mean"] + spikes * jnp.sqrt(memory["variance"])
-            good &= ~(high & (memory["seen"] >= SETTLED))
-        choose = functools.partial(jax.tree.map, functools.partial(jnp.where, good))
-        bad = 1 - good.astype(jnp.int32)
+        loss_of = lambda metrics: metrics.get("total", metrics["loss"])
+
+        def gate(metrics, apply):
+            loss = loss_of(metrics)
+            sound = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
+            if spikes:
+                high = loss > memory["mean"] + spikes * jnp.sqrt(memory["variance"])
+                sound &= ~(high & (memory["seen"] >= SETTLED))
+
+            def applied():
+                params, opt_state = apply()
+                good = finite(params)
+                return _choose(good, params, state["params"]), opt_state, {"skipped": 1 - good.astype(jnp.int32)}
+            return jax.lax.cond(sound, applied, lambda: (state["params"], state["opt_state"], {"skipped": jnp.int32(1)}))
+        after, metrics = update(state, batch, gate)
+        bad = metrics["skipped"]
         counts = {"skipped": memory["skipped"] + bad, "in_row": (memory["in_row"] + 1) * bad}
-        kept = {name: choose(after[name], state[name]) for name in ("params", "opt_state")}
-        extra = after["extra"] | {"guard": choose(_roll(memory, loss), memory) | counts}
-        return {**after, **kept, "extra": extra}, metrics | {"skipped": bad, "in_row": counts["in_row"]}
+        seen = _choose(bad == 0, _roll(memory, loss_of(metrics)), memory)
+        return {**after, "extra": after["extra"] | {"guard": seen | counts}}, metrics | {"in_row": counts["in_row"]}
     return step
+
+
+def _choose(whether, new, old):
+    return jax.tree.map(functools.partial(jnp.where, whether), new, old)
 
 
 def _roll(memory, loss):

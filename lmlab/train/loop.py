@@ -18,6 +18,8 @@ class Settings:
     """config.train: how long, how much at once, what is kept."""
     steps: int = 1000
     batch: int = 16               # rows of a step, on all devices together
+    ramp: int = 0                 # steps in which batches grow to that many rows, by doubling; 0: they do not
+    ramp_from: int = 1            # rows of the first batch then
     length: int = 0               # tokens of a row; 0: model.context
     windows: str = "stream"       # stream: rows cut from one long text; packed: whole documents, kept apart
     accumulation: int = 1         # pieces of the batch, one after the other
@@ -35,14 +37,18 @@ class Settings:
 
     def __post_init__(self):
         for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "max_skips": 1,
-                          "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0, "watchdog": 0,
-                          "damaged_rows": 0}.items():
+                          "ramp": 0, "ramp_from": 1, "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0,
+                          "watchdog": 0, "damaged_rows": 0}.items():
             if not getattr(self, name) >= low:
                 raise UserError(f"config.train.{name}={getattr(self, name)} must be at least {low}")
         for name, known in {"precision": ("float32", "bfloat16"), "windows": ("stream", "packed"),
                             "parallel": ("jit", "pmap")}.items():
             if getattr(self, name) not in known:
                 raise UserError(f"config.train.{name}={getattr(self, name)!r} is unknown; one of {', '.join(known)}")
+        times = self.batch // self.ramp_from
+        if self.ramp and (times & (times - 1) or times * self.ramp_from != self.batch or times == 1):
+            raise UserError(f"config.train.ramp_from={self.ramp_from}, doubled again and again, does not become "
+                            f"config.train.batch={self.batch}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,27 +72,34 @@ class Evals:
 class Report:
     """What a call of `train` did."""
     step: int
-    compile_seconds: float = 0.0   # of the first step: compilation, or reading the compilation cache
+    compile_seconds: float = 0.0   # of the first step of each shape: compilation, or reading the compilation cache
     stopped: bool = False          # by a signal, before the last step
     scores: dict = dataclasses.field(default_factory=dict)
 
 
-def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate, stop) -> tuple[dict, Report]:
+def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate, stop,
+          ceiling=0.0) -> tuple[dict, Report]:
     """Runs from the state's step to settings.steps; returns the state and a Report.
 
     The metrics of step n are read while step n + 1 runs. A signal ends it after the step under way, saved; of several
     processes, all after the step in which they read that one of them wants to.
 
+    log.spent counts what this thread waits for. "input" is time without a batch and without a step under way: where the
+    next batch is not there, the step before it is awaited first, as "step". Batches are made, and put on the devices,
+    by a thread beside the steps. "compile" is the first step of a session and of each size of batch, compiled and run;
+    an evaluation's compilation, and its samples, are "evaluation".
+
     Args:
       strategy: a step.Strategy. state: as strategy.init or strategy.place gives. batches: batches[i] is step i's.
       checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, parameters) -> scores; "val_loss" among
         them chooses the best checkpoint. stop: a StopSignals.
+      ceiling: tokens a second at the peak rate of all devices, of which throughput is told as a share ("mfu"); 0: none.
     Raises:
       UserError: where settings.max_skips steps in a row had to be left out, or a checkpoint could not be saved.
     """
     start = int(strategy.collect(state)["step"])
     report = Report(start)
-    meter = _Meter(log, settings.log_every, settings.max_skips)
+    meter, spent = _Meter(log, settings.log_every, settings.max_skips, ceiling), log.spent
     due = lambda step: step == settings.steps or step % eval_every == 0
     several, process = jax.process_count() > 1, jax.process_index()
     ended = (lambda: meter.stop) if several else (lambda: bool(stop))
@@ -96,49 +109,68 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
         """Whether it was not stopped before its end."""
         meter.flush()
         watch.at()
+        spent.on("evaluation")
         try:
             with contextlib.nullcontext() if several else stop.at_once():
-                report.scores = evaluate(step, params)
+                report.scores = evaluate(step, params())
         except Stopped:
             return False
         log.write(step, report.scores)
+        spent.on("step")
         meter.restart()
         return True
+
+    def make(i):
+        batch = batches[i]
+        return batch, strategy.put(batch)
+
+    def waiting():
+        meter.settle()
+        spent.on("input")
+        watch.at(f"the batch of step {report.step + 1}")
 
     with stop.deferred(), Watchdog(settings.watchdog, log.folder / f"stacks{own}.txt") as watch, \
             Ledger(log.folder / f"ledger{own}.jsonl", batches, start, settings.ledger) as ledger:
         if start and due(start) and start not in log.evaluated:  # a signal came between the step and its evaluation
-            report.stopped = not measure(start, strategy.collect(state)["params"])
-        watch.at(f"the batch of step {start + 1}")
-        for i, batch in prefetch(batches, start, settings.steps):
+            report.stopped = not measure(start, lambda: strategy.collect(state)["params"])
+        known = None  # shapes of a batch that the step is compiled for
+        for i, (batch, placed) in prefetch(make, start, settings.steps, waiting):
+            spent.on("step")
+            if fresh := known != (known := jax.tree.map(np.shape, batch)):
+                meter.flush()
+                spent.on("compile")
             began = time.monotonic()
             step = report.step = i + 1
             watch.at(f"step {step}")
             checkpoints.poll()
             ledger.write(i, batch)
             if several:  # no round trip of its own: all read it with the metrics, in the same step
-                batch["stop"] = np.full(batch["row"].shape, bool(stop))
-            state, metrics = strategy.step(state, strategy.put(batch))
+                placed |= strategy.put({"stop": np.full(batch["row"].shape, bool(stop))})
+            state, metrics = strategy.step(state, placed)
             meter.add(step, metrics)
-            if i == start:
+            if fresh:
                 meter.flush(timed=False)
-                report.compile_seconds = time.monotonic() - began
-                if 0 not in log.evaluated:  # only now: whoever waits for the first step should not wait for this too
-                    measure(0, strategy.init_params())
-            evaluated = due(step) and not ended() and measure(step, strategy.collect(state)["params"])
+                spent.on("step")
+                report.compile_seconds += time.monotonic() - began
+            if i == start and 0 not in log.evaluated:  # only now: the first step should not wait for this too
+                measure(0, strategy.init_params)
+            evaluated = due(step) and not ended() and measure(step, lambda: strategy.collect(state)["params"])
             finished = evaluated and step == settings.steps
             report.stopped = ended() and not finished
             if due(step) or report.stopped or settings.save_every and step % settings.save_every == 0:
                 watch.at(f"saving step {step}")
                 meter.flush()
+                spent.on("checkpoint")
                 checkpoints.save(step, strategy.collect(state), report.scores.get("val_loss") if evaluated else None)
+                spent.on("step")
                 meter.restart()
             if report.stopped:
                 break
-            watch.at(f"the batch of step {step + 1}")
         meter.flush()
         watch.at("the last save")
+        spent.on("checkpoint")
         checkpoints.wait()
+        spent.on("other")
     return state, report
 
 
@@ -146,15 +178,20 @@ class _Meter:
     """Reads the metrics of a step while the next one runs, and logs their mean every so many steps, those left out
     apart."""
 
-    def __init__(self, log, every, max_skips):
+    def __init__(self, log, every, max_skips, ceiling=0.0):
         self.stop = False  # whether a process wanted to, at the step read last
-        self._log, self._every, self._max_skips = log, every, max_skips
+        self._log, self._every, self._max_skips, self._ceiling = log, every, max_skips, ceiling
         self._pending, self._rows, self._seen = None, [], log.tokens_before
         self.restart()
 
     def restart(self):
-        """Leaves the time since the last step out of the throughput."""
-        self._clock = time.monotonic()
+        """Leaves the time since the last step out of the throughput and of the share that input has."""
+        spent = self._log.spent.seconds
+        self._clock, self._waited = sum(spent.values()), spent["input"]
+
+    def settle(self):
+        """Waits for the newest step, and reads nothing: each process reads at the same step."""
+        jax.block_until_ready(self._pending)
 
     def add(self, step, metrics):
         """Takes a step's metrics, still being computed, and logs those of the step before."""
@@ -182,7 +219,9 @@ class _Meter:
     def _write(self, timed=True):
         if not self._rows:
             return
-        seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
+        clock, waited = self._clock, self._waited
+        self.restart()
+        seconds, waited = max(self._clock - clock, 1e-9), self._waited - waited
         rows, self._rows = self._rows, []
         seen, good = sum(r["tokens"] for r in rows), [r for r in rows if not r["skipped"]]
         tokens = sum(r["tokens"] for r in good)
@@ -194,7 +233,8 @@ class _Meter:
         self._seen += seen
         means |= {"rate": rows[-1]["rate"], "tokens_seen": self._seen}
         if timed:
-            means["tokens_per_second"] = seen / max(seconds, 1e-9)
+            means |= {"tokens_per_second": seen / seconds, "input_wait": waited / seconds}
+            means |= {"mfu": seen / seconds / self._ceiling} if self._ceiling else {}
         self._log.write(self._step, means, shown=("loss", "tokens_per_second"))
 
     def _tell(self, row):

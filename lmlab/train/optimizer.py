@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers
 
+from lmlab.models.transformer import is_wide
 from lmlab.train import schedules
 from lmlab.utils.errors import UserError, did_you_mean
 from lmlab.utils.trees import map_with_path
@@ -26,15 +27,22 @@ MUON = (
 UNDECAYED = r"(scale|bias)$"
 
 
+def muon(**changes) -> dict:
+    """The settings of our recipes for small models: Muon, its rate falling linearly to nothing; with `changes`."""
+    return dict(name="muon", rate=0.02, adam_rate=0.005, schedule="wsd", decay=0.5, floor=0.0, warmup=10,
+                weight_decay=0.0, beta2=0.95) | changes
+
+
 def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "cosine", warmup: int = 100,
           floor: float = 0.1, decay: float = 0.2, rate_decay: float = 0.96, every: int = 1000,
           cycle: str = "triangular", beta1: float = 0.9, beta2: float = 0.95, eps: float = 1e-8,
           momentum: float = 0.95, weight_decay: float = 0.1, clip: float = 1.0, l1: float = 0.0, l2: float = 0.0,
-          adam_rate: float = 0.0):
+          adam_rate: float = 0.0, narrowing=None):
     """Builds (optimizer, schedule).
 
     Args:
-      steps: of the whole run. name: sgd, adam, adamw, or muon (Jordan et al. 2024, with adamw for all that is no
+      steps: of the whole run. narrowing: of the model (Spec.narrowing); adam's and adamw's updates of all matrices
+        inside the network are so many times as large (Yang et al. 2022, table 8), muon's are as they are. name: sgd, adam, adamw, or muon (Jordan et al. 2024, with adamw for all that is no
         matrix of a layer). rate: the peak learning rate. schedule .. cycle: see schedules.build.
       beta1, beta2, eps: of adam and adamw. momentum: of sgd and muon. weight_decay: decoupled, times the learning
         rate (adamw, muon), never on norms and biases. clip: the largest global gradient norm; 0: off.
@@ -46,6 +54,8 @@ def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "co
     if name not in OPTIMIZERS:
         raise UserError(f"config.optimizer.name={name!r} is unknown{did_you_mean(name, OPTIMIZERS)}; "
                         f"one of {', '.join(OPTIMIZERS)}")
+    if narrowing not in (None, 1) and name == "sgd":
+        raise UserError("config.model.base_width has no rule for config.optimizer.name='sgd'; use adamw or muon")
     for field, value in dict(rate=rate, weight_decay=weight_decay, clip=clip, l1=l1, l2=l2, adam_rate=adam_rate,
                              eps=eps).items():
         if not 0 <= value < float("inf"):
@@ -59,7 +69,8 @@ def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "co
     scheduled = lambda peak: schedules.build(schedule, rate=peak, steps=steps, warmup=warmup, floor=floor,
                                              decay=decay, rate_decay=rate_decay, every=every, cycle=cycle)
     transform = OPTIMIZERS[name](rate=scheduled(rate), adam_rate=scheduled(adam_rate or rate), beta1=beta1,
-                                 beta2=beta2, eps=eps, momentum=momentum, weight_decay=weight_decay)
+                                 beta2=beta2, eps=eps, momentum=momentum, weight_decay=weight_decay,
+                                 narrowing=narrowing or 1)
     parts = [optax.add_decayed_weights(l2)] if l2 else []
     parts += [_add_sign(l1)] if l1 else []
     parts += [optax.clip_by_global_norm(clip)] if clip else []
@@ -82,21 +93,28 @@ def _sgd(rate, momentum, **_):
     return optax.sgd(rate, momentum=momentum or None)
 
 
-def _adam(rate, beta1, beta2, eps, **_):
-    return optax.adam(rate, beta1, beta2, eps)
+def _adam(rate, beta1, beta2, eps, narrowing, **_):
+    return _narrowed(optax.adam(rate, beta1, beta2, eps), narrowing)
 
 
-def _adamw(rate, beta1, beta2, eps, weight_decay, **_):
-    return optax.adamw(rate, beta1, beta2, eps, weight_decay=weight_decay, mask=decayed)
+def _adamw(rate, beta1, beta2, eps, weight_decay, narrowing, **_):
+    return _narrowed(optax.adamw(rate, beta1, beta2, eps, weight_decay=weight_decay, mask=decayed), narrowing)
 
 
-def _muon(rate, adam_rate, beta1, beta2, eps, momentum, weight_decay, **_):
+def _narrowed(transform, narrowing):
+    scale = lambda path, update: update * narrowing if is_wide(path) else update
+    return transform if narrowing == 1 else optax.chain(transform, optax.stateless(
+        lambda updates, _: map_with_path(scale, updates)))
+
+
+def _muon(rate, adam_rate, beta1, beta2, eps, momentum, weight_decay, narrowing, **_):
     # partition() and not optax.contrib.muon's own adamw, which decays norms and biases.
     label = lambda params: jax.tree.map(lambda d: "muon" if d else "adamw", muon_dimensions(params),
                                         is_leaf=lambda d: d is None or isinstance(d, MuonDimensionNumbers))
     matrices = optax.contrib.muon(rate, beta=momentum, weight_decay=weight_decay,
                                   muon_weight_dimension_numbers=muon_dimensions)
-    return optax.partition({"muon": matrices, "adamw": _adamw(adam_rate, beta1, beta2, eps, weight_decay)}, label)
+    return optax.partition({"muon": matrices, "adamw": _adamw(
+        adam_rate, beta1, beta2, eps, weight_decay, narrowing)}, label)
 
 
 def _add_sign(l1):

@@ -1,35 +1,47 @@
 """Where arrays live: one table of logical axis names -> mesh axes, and the shardings that follow from it."""
 
+import functools
+import math
+
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lmlab.utils.errors import UserError
 from lmlab.utils.trees import map_with_path, path_name
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "expert", "context", "tensor")
+ROWS = ("data", "fsdp", "expert")  # those that split the rows of a batch
 
 # Models name the axes on the left and know no mesh. None: on every device.
 RULES = (
-    ("batch", ("data", "fsdp")),
+    ("batch", ROWS),
+    ("length", "context"),
     ("embed", "fsdp"),
     ("heads", "tensor"),
     ("ff", "tensor"),
     ("vocab", "tensor"),
-    *((axis, None) for axis in ("words", "activation", "expert", "length", "layers", "norm", "head", "qkv", "gate", "position")),
+    ("expert", "expert"),
+    *((axis, None) for axis in ("words", "activation", "layers", "norm", "head", "qkv", "gate", "position")),
 )
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices=None) -> Mesh:
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, context: int = 1, expert: int = 1, *,
+              devices=None) -> Mesh:
     """The mesh of all devices. data: copies of the model that split the batch; fsdp: splits the batch and every
-    parameter; tensor: splits heads, feed-forward and vocabulary. -1 (one axis at most): what the others leave.
+    parameter; tensor: splits heads, feed-forward and vocabulary; context: splits each row of the batch along its
+    length; expert: splits the batch and the experts of a mixture. -1 (one axis at most): what the others leave.
+
+    Neighbours on the last axes of AXES are neighbours in the machine. Where the devices stand in slices, a slower
+    network between them, the data axis spans these, outermost, and fsdp where data is too small.
 
     Raises:
       UserError: where a size does not divide the devices, or their product is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
+    sizes = dict(data=data, fsdp=fsdp, expert=expert, context=context, tensor=tensor)
     fit = ", ".join(str(d) for d in range(2, len(devices) + 1) if len(devices) % d == 0) or "1"
     for name, size in sizes.items():
         if size != -1 and (size < 1 or len(devices) % size):
@@ -42,7 +54,27 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices=None) -
     elif free or fixed != len(devices):
         raise UserError(f"config.mesh={sizes} is no layout of {len(devices)} devices: the product must be "
                         f"{len(devices)}, and one size may be -1")
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    types = (AxisType.Auto,) * len(AXES)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=types, devices=devices)
+    copies = math.gcd(sizes["data"], slices)
+    outer = dict.fromkeys(AXES, 1) | {"data": copies, "fsdp": slices // copies}
+    if sizes["fsdp"] % outer["fsdp"]:
+        raise UserError(f"config.mesh.data={sizes['data']} times config.mesh.fsdp={sizes['fsdp']} must be a multiple "
+                        f"of {slices}, the slices that the devices stand in: the other axes stay within one")
+    inner = [sizes[axis] // outer[axis] for axis in AXES]
+    return Mesh(mesh_utils.create_hybrid_device_mesh(inner, list(outer.values()), devices,
+                                                     allow_split_physical_axes=True), AXES, axis_types=types)
+
+
+def on_mesh(mesh, function):
+    """`function`, in which logical axes mean those of `mesh` by the table."""
+    @functools.wraps(function)
+    def call(*args):
+        with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+            return function(*args)
+    return call
 
 
 def parameter_shardings(mesh, boxed):
@@ -85,16 +117,18 @@ def state_shardings(mesh, state, parameters):
     return map_with_path(sharding, state)
 
 
-def batch_sharding(mesh) -> NamedSharding:
-    """Rows of a batch, split over data and fsdp."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+def batch_sharding(mesh, ndim=2) -> NamedSharding:
+    """Of an array of a batch: its rows split over ROWS, its length, where it has one, over context."""
+    return NamedSharding(mesh, PartitionSpec(*(ROWS, "context")[:ndim]))
 
 
-def share(sharding):
-    """(i, n): this process's devices need the i-th of n equal parts of a global batch; (0, 1) where they need more."""
-    ways = int(np.prod([sharding.mesh.shape[axis] for axis in sharding.spec[0]]))
-    rows = [slices[0].indices(ways) for slices in sharding.addressable_devices_indices_map((ways,)).values()]
-    first, end = min(start for start, _, _ in rows), max(stop for _, stop, _ in rows)
+def share(mesh):
+    """(i, n): this process's devices need the i-th of n equal parts of a global batch; (0, 1) where they need more.
+    Processes that hold parts of the same rows, of their length or of the model, need the same part."""
+    ways = int(np.prod([mesh.shape[axis] for axis in ROWS]))
+    rows = batch_sharding(mesh, 1).addressable_devices_indices_map((ways,)).values()
+    places = [place.indices(ways) for place, in rows]
+    first, end = min(start for start, _, _ in places), max(stop for _, stop, _ in places)
     size = end - first
     return (first // size, ways // size) if first % size == 0 and ways % size == 0 else (0, 1)
 
@@ -106,11 +140,28 @@ def put_flag(flag, mesh):
     return jax.make_array_from_callback((mesh.size,), where, lambda _: np.full(1, flag))
 
 
-def put_batch(batch, sharding, part=(0, 1)):
-    """Device arrays of a global batch from the rows of it that this process has: `part`, what `share` says."""
+def put_batch(batch, mesh, part=(0, 1)):
+    """Device arrays of a global batch from the rows of it that this process has: `part`, what `share` says.
+
+    Raises:
+      UserError: where config.mesh.context does not divide the length of an array.
+    """
     part, parts = part
 
-    def put(v):
-        local = lambda index: slice(*(i - part * v.shape[0] for i in index[0].indices(parts * v.shape[0])[:2]))
-        return jax.make_array_from_callback((parts * v.shape[0], *v.shape[1:]), sharding, lambda index: v[local(index)])
-    return jax.tree.map(put, batch)
+    def put(name, v):
+        where, shape = batch_sharding(mesh, v.ndim), (parts * v.shape[0], *v.shape[1:])
+        if v.ndim > 1 and v.shape[1] % mesh.shape["context"]:
+            raise UserError(f"config.mesh.context={mesh.shape['context']} does not divide the {v.shape[1]} positions "
+                            f"of {name!r} in a batch; try {divisors(v.shape[1], mesh.size)}")
+
+        def local(index):
+            start, stop, _ = index[0].indices(shape[0])
+            return v[(slice(start - part * v.shape[0], stop - part * v.shape[0]), *index[1:])]
+        return jax.make_array_from_callback(shape, where, local)
+    return {name: put(name, v) for name, v in batch.items()}
+
+
+def divisors(*numbers):
+    """"1, 2, 4": what divides them all, in words."""
+    common = math.gcd(*numbers)
+    return ", ".join(str(d) for d in range(1, common + 1) if common % d == 0)

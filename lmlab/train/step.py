@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lmlab.models import fp8
 from lmlab.train import guard, sharding
 from lmlab.utils import processes
 from lmlab.utils.errors import UserError
@@ -29,15 +30,19 @@ class Strategy(NamedTuple):
     collect: Callable     # state -> one copy of it, for evaluation and saving
     target: Any           # ShapeDtypeStructs of one copy, with shardings: what a checkpoint is restored into
     part: tuple = (0, 1)  # (i, n): this process's rows are the i-th of n equal parts of a batch
+    lower: Any = None     # whole batch (shapes are enough) -> the step, lowered for devices that need not be there
 
 
 def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None):
-    """The pure function (state, batch) -> (state, metrics).
+    """The pure function (state, batch, gate) -> (state, metrics).
 
     Args:
       model: a network with `apply`. objective, optimizer, schedule: as their `build` functions give.
       seed: of dropout. accumulation: the pieces of the batch, computed one after the other and weighted by tokens, so
         that they add up to the whole batch. axis: the name of the pmap axis to sum over, if any.
+    Args (of the function):
+      gate: (metrics, apply) -> (parameters, optimizer's state, more metrics), apply() being the first two of the step;
+        it may do otherwise (guard.guarded).
     Returns (of the function):
       metrics: each term (loss among them) and metric as a mean over its weights, total where there is more than one
         term, grad_norm, rate, tokens (read by the network, padding aside).
@@ -56,7 +61,7 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         total = sum(means[name] for name in terms)
         return total, {**means, **({"total": total} if len(terms) > 1 else {})}
 
-    def update(state, batch):
+    def update(state, batch, gate=lambda metrics, apply: (*apply(), {})):
         stop = batch.get("stop")
         batch = {name: value for name, value in batch.items() if name != "stop"}
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
@@ -75,14 +80,18 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
             add = lambda total, piece: (jax.tree.map(jnp.add, total, gradient(state["params"], piece, weights)), None)
             (grads, metrics), _ = jax.lax.scan(add, zeros, stacked)
         grads, metrics = collect((grads, metrics))
-        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
         taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
         metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken), "tokens": tokens}
         if stop is not None:
             metrics["stop"] = collect(stop.sum())
-        return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state,
-                "step": state["step"] + 1, "extra": state["extra"]}, metrics
+
+        def apply():
+            updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+            return optax.apply_updates(state["params"], updates), opt_state
+        params, opt_state, more = gate(metrics, apply)
+        after = {"params": params, "opt_state": opt_state, "step": state["step"] + 1, "extra": state["extra"]}
+        return after, metrics | more
     return update
 
 
@@ -128,28 +137,25 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     shapes = jax.eval_shape(init, key)
     parameters = sharding.parameter_shardings(mesh, jax.eval_shape(model_init, key))
     where = sharding.state_shardings(mesh, shapes, parameters)
-    rows = sharding.batch_sharding(mesh)
-
-    def on_mesh(function):
-        @functools.wraps(function)
-        def call(*args):
-            with jax.set_mesh(mesh), nn.logical_axis_rules(sharding.RULES):
-                return function(*args)
-        return call
-
+    on_mesh = functools.partial(sharding.on_mesh, mesh)
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation)
-    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, None), out_shardings=(where, None), donate_argnums=0)
+    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, None), out_shardings=(where, None),
+                   donate_argnums=0)
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
-
-    part = sharding.share(rows)
+    part = sharding.share(mesh)
 
     def put(batch):
         flag = {"stop": sharding.put_flag(batch["stop"].any(), mesh)} if "stop" in batch else {}
-        return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, rows, part) | flag
+        return sharding.put_batch({name: value for name, value in batch.items() if name not in flag}, mesh, part) | flag
+
+    def lower(batch):
+        shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding.batch_sharding(mesh, a.ndim))
+                  for name, a in batch.items()}
+        return on_mesh(step.lower)(target, shapes)
     return Strategy(on_mesh(_in_step(step)), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
                     lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
-                    put, place, lambda state: state, target, part)
+                    put, place, lambda state: state, target, part, lower)
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,
@@ -177,15 +183,31 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
                     (jax.process_index(), jax.process_count()))
 
 
-def check_layout(parallel, mesh, *, batch, accumulation):
-    """Raises a UserError where `mesh` cannot cut a batch of so many rows into so many pieces, or pmap not the model."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch % (ways * accumulation):
-        raise UserError(f"config.train.batch={batch} must be a multiple of {ways * accumulation}: {ways} device(s) "
-                        f"that split the batch, times config.train.accumulation={accumulation}")
-    if parallel == "pmap" and mesh.shape["data"] != mesh.size:
-        raise UserError("config.train.parallel='pmap' splits the batch only: config.mesh.fsdp and config.mesh.tensor "
-                        "must be 1")
+def check_layout(settings, mesh, spec):
+    """Raises a UserError where `mesh` cannot cut the batches of `settings` (config.train), their rows or the model of
+    these keyword arguments, or is more than pmap can do."""
+    size, length = mesh.shape, settings.length
+    ways = int(np.prod([size[axis] for axis in sharding.ROWS]))
+    for name, rows in {"batch": settings.batch, "ramp_from": settings.ramp and settings.ramp_from}.items():
+        if rows % (pieces := ways * settings.accumulation):
+            raise UserError(f"config.train.{name}={rows} must be a multiple of {pieces}: {ways} device(s) that split "
+                            f"the batch, times config.train.accumulation={settings.accumulation}")
+    if settings.parallel == "pmap" and size["data"] != mesh.size:
+        raise UserError("config.train.parallel='pmap' splits the batch only: every config.mesh size but data must be 1")
+    if size["expert"] > 1 and not spec.experts:
+        raise UserError(f"config.mesh.expert={size['expert']} splits experts, and config.model.experts=0; use "
+                        "config.mesh.data")
+    if spec.matmul == "fp8":
+        fp8.check(mesh.devices.flat[0].device_kind)
+    field = "config.train.length" if length else "config.model.context"
+    for axis, numbers in {"context": {field: length or spec.context}, "expert": {"config.model.experts": spec.experts},
+                          "tensor": {"config.model.kv_heads" if spec.kv_heads else "config.model.heads": spec.groups,
+                                     "config.model.ff": spec.hidden},
+                          "fsdp": {"config.model.width": spec.width}}.items():
+        for name, number in numbers.items():
+            if number % size[axis]:
+                raise UserError(f"config.mesh.{axis}={size[axis]} does not divide {name}={number}; try "
+                                f"{sharding.divisors(mesh.size, *numbers.values())}")
 
 
 def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation,

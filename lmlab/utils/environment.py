@@ -1,24 +1,48 @@
 """The machine and the code behind a run: devices, versions, command, git state; and settings of JAX for every verb."""
 
+import glob
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 
 import lmlab
+from lmlab.utils import processes
 from lmlab.utils.files import cache_dir
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def set_up_jax():
-    """Turns on the persistent compilation cache, in the user's cache folder (JAX_COMPILATION_CACHE_DIR overrides)."""
+    """Turns on the persistent compilation cache, in the user's cache folder (JAX_COMPILATION_CACHE_DIR overrides); on
+    several GPUs also that compilers hide communication behind computation (XLA_FLAGS, JAX_OPTIMIZATION_LEVEL override).
+
+    XLA's level O1 for GPUs is its latency-hiding scheduler, pipelined collectives and double buffering of loops. As a
+    setting of JAX, unlike a flag in XLA_FLAGS, it cannot end the process where a version does not know it.
+
+    CPU devices that are simulated get threads enough (NPROC overrides): each holds one while it waits for the others in
+    a collective, and with as many threads as cores several collectives at once wait for ever.
+    """
     import jax
+    simulated = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    devices = max(jax.config.jax_num_cpu_devices, *map(int, simulated), 1)
+    if devices > 1:
+        os.environ.setdefault("NPROC", str(max(4 * devices, os.cpu_count())))
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    several = _gpus() > 1 or _gpus() and os.environ.get(processes.SIGNS[0])
+    if several and "XLA_FLAGS" not in os.environ and jax.config.jax_optimization_level == "UNKNOWN":
+        jax.config.update("jax_optimization_level", "O1")
+
+
+def _gpus():
+    """The NVIDIA GPUs that this process may use, counted without touching one: several processes must meet before."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return len(glob.glob("/dev/nvidia[0-9]*") if named is None else named.split(",") if named else [])
 
 
 def describe() -> dict:

@@ -15,6 +15,9 @@ from tqdm import tqdm
 from lmlab.utils.files import Appender, json_text, write_text
 
 METRICS = "metrics.jsonl"
+CLOCKS = ("seconds", "spent", "tokens_per_second", "input_wait", "mfu")  # of its rows: no two runs have the same
+# What the wall time of a run goes into; "lost": steps after the last save of a session that was killed, taken again.
+PARTS = ("step", "input", "compile", "evaluation", "checkpoint", "lost", "other")
 
 
 def read_metrics(folder) -> list[dict]:
@@ -93,31 +96,65 @@ class _Board:
         self._file.close()
 
 
+class Spent:
+    """Counts seconds of wall time for one of PARTS at a time, "other" at first. before: what earlier sessions counted.
+    """
+
+    def __init__(self, before=None, now=time.monotonic):
+        self._now, self._part, self._since = now, "other", now()
+        self._seconds = dict.fromkeys(PARTS, 0.0) | (before or {})
+
+    def on(self, part):
+        """Counts for `part` from now on."""
+        before, self._since = self._since, self._now()
+        self._seconds[self._part] += self._since - before
+        self._part = part
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """{part: seconds} so far; their sum is the wall time."""
+        self.on(self._part)
+        return dict(self._seconds)
+
+
+def _spent_before(rows, start):
+    """What rows of sessions that go on at step `start` say of their wall time, that of later steps being lost."""
+    def newest(rows):
+        row = max(rows, key=lambda row: row.get("seconds") or 0.0, default={})
+        told = row["spent"] if isinstance(row.get("spent"), dict) else {}
+        return row.get("seconds") or 0.0, {p: told[p] for p in PARTS if isinstance(told.get(p), (int, float))}
+    total, _ = newest(rows)
+    kept, parts = newest([r for r in rows if r["step"] <= start])
+    parts["lost"] = parts.get("lost", 0.0) + total - kept
+    return parts | {"other": total - sum(s for part, s in parts.items() if part != "other")}
+
+
 class RunLog:
     """Writes metrics of a run that begins, or goes on, at step `start` of `steps`.
 
     Attributes:
       tokens_before: tokens seen up to start. evaluated: the steps whose evaluation is there already.
+      spent: a Spent, earlier sessions included.
     """
 
     def __init__(self, folder, *, start, steps, process=None):
         self.folder = Path(folder)
         self._on = (jax.process_index() if process is None else process) == 0  # one of several writes
-        rows = [r for r in read_metrics(folder) if r["step"] <= start] if start else []
+        rows = read_metrics(folder) if start else []
+        self.spent = Spent(_spent_before(rows, start))
+        rows = [r for r in rows if r["step"] <= start]
         if self._on:
             rows, self._file = go_on(self.folder / METRICS, start)
             self._board = _Board(self.folder, start)
         self.evaluated = {r["step"] for r in rows if "tokens_seen" not in r}
-        self._before = max((r.get("seconds") or 0.0 for r in rows), default=0.0)
         self.tokens_before = max((r.get("tokens_seen") or 0.0 for r in rows), default=0.0)
-        self._began = time.monotonic()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._on, dynamic_ncols=True,
                          mininterval=0.2 if sys.stderr.isatty() else 10.0)
 
     @property
     def seconds(self) -> float:
         """Wall time of the run so far, earlier sessions included."""
-        return self._before + time.monotonic() - self._began
+        return sum(self.spent.seconds.values())
 
     def advance(self, step):
         """Moves the progress bar to `step`."""
@@ -127,7 +164,9 @@ class RunLog:
         """Adds a row; the bar shows the metrics named in `shown`."""
         if not self._on:
             return
-        self._file.write(json_text({"step": step, **metrics, "seconds": round(self.seconds, 3)}) + "\n")
+        spent = {part: round(seconds, 3) for part, seconds in self.spent.seconds.items()}
+        row = {"step": step, **metrics, "seconds": round(sum(spent.values()), 3), "spent": spent}
+        self._file.write(json_text(row) + "\n")
         self._board.write(step, metrics)
         if shown:
             self._bar.set_postfix_str(", ".join(f"{n} {metrics[n]:.4g}" for n in shown if n in metrics), refresh=False)

@@ -90,6 +90,25 @@ def test_shifted_epochs_are_cut_at_other_places_and_keep_every_promise(opened):
     assert equal(together, make(opened, batch=count * 2, shift=True)[1])
 
 
+@pytest.mark.parametrize("ramp", [1, 2, 6, 7])
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_ramp_hands_out_the_same_rows_in_growing_batches(opened, ramp, processes):
+    ways = dict(batch=24, ramp=ramp, ramp_from=6)
+    parts = [make(opened, **ways, process=p, processes=processes) for p in range(processes)]
+    steps = [[part[i] for part in parts] for i in range(ramp + 3)]
+    sizes = [sum(len(part["row"]) for part in step) for step in steps]
+    middle = ramp // 2  # two doublings, each size for half of the ramp
+    assert sizes == [6] * middle + [12] * (ramp - middle) + [24] * 3
+    plain = make(opened, batch=1)
+    rows = [key for step in steps for part in step for key in keys(part)]
+    assert rows == [key for i in range(sum(sizes)) for key in keys(plain[i])]
+    assert [n for step in steps[:1] for part in step for n in part["row"]] == [*range(sizes[0])]
+    numbers, epochs = (np.concatenate([part.records(ramp)[k] for part in parts]) for k in range(2))
+    first = sum(sizes[:ramp])
+    assert [n.item() for i in range(first, first + 24) for n in plain.records(i)[0]] == numbers.tolist()
+    assert [n.item() for i in range(first, first + 24) for n in plain.records(i)[1]] == epochs.tolist()
+
+
 def test_fewer_rows_than_a_batch_repeat(opened):
     split, index = opened
     few = windows.Index(index.pieces[:3], index.rows[:4])
@@ -158,13 +177,13 @@ def threads():
 
 def test_prefetch_gives_the_same_batches_and_ends_its_thread(opened):
     batches = make(opened)
-    found = list(loader.prefetch(batches, 5, 12))
+    found = list(loader.prefetch(batches.__getitem__, 5, 12))
     assert [i for i, _ in found] == list(range(5, 12)) and all(equal(batch, batches[i]) for i, batch in found)
     assert threads() == 0
 
 
 def test_prefetch_ends_its_thread_when_the_consumer_stops_early(opened):
-    ahead = loader.prefetch(make(opened), 0, 10**6)
+    ahead = loader.prefetch(make(opened).__getitem__, 0, 10**6)
     next(ahead)
     assert threads() == 1
     start = time.monotonic()
@@ -180,6 +199,23 @@ def test_prefetch_raises_an_error_where_its_batch_was_due():
 
     seen = []
     with pytest.raises(OSError, match="disk"):
-        for i, _ in loader.prefetch(loader.Batches(fetch, 10), 0, 10):
+        for i, _ in loader.prefetch(fetch, 0, 10):
             seen.append(i)
     assert seen == [0, 1, 2] and threads() == 0
+
+
+def test_prefetch_says_that_it_waits_only_where_it_does():
+    allowed, waited, order = threading.Semaphore(0), [], []
+
+    def fetch(i):
+        allowed.acquire(timeout=10)
+        order.append(i)
+        return i
+
+    ahead = loader.prefetch(fetch, 0, 4, waiting=lambda: (waited.append(len(order)), allowed.release()))
+    assert [next(ahead)[1], next(ahead)[1]] == [0, 1] and waited == [0, 1]
+    allowed.release(2)
+    while len(order) < 4:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert [i for i, _ in ahead] == [2, 3] and waited == [0, 1]

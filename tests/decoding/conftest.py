@@ -12,12 +12,13 @@ from lmlab.decoding import cached
 from lmlab.models import transformer
 
 _LLAMA = dict(positions="rotary", norm="rms", heads=4, kv_heads=2, qk_norm="head", activation="swiglu", tied=False,
-              window=7, window_every=2)
+              window=7, window_every=2, token_shift=0.5)
 FAMILIES = {
     "decoder": dict(),
     "rotary": _LLAMA,
     "prefix": dict(attends="prefix"),
-    "prefix_relative": dict(attends="prefix", positions="relative", relative_buckets=8, relative_distance=12),
+    "prefix_relative": dict(attends="prefix", positions="relative", relative_buckets=8, relative_distance=12,
+                            token_shift=0.3),
     "t5": dict(encoder_layers=1, positions="relative", relative_buckets=8, relative_distance=12, norm="rms", bias=False,
                activation="geglu", tied=False, score_scale=1.0),
     "bart": dict(encoder_layers=2, position_offset=2, norm_place="post", embedding_norm=True, head_bias=True),

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import jax
 import matplotlib.image
 import pytest
 
@@ -13,7 +14,9 @@ from lmlab import run
 from lmlab.data import loader, store
 from lmlab.data.features import causal
 from lmlab.eval import report
-from lmlab.utils.logs import read_metrics
+from lmlab.utils import chips
+from lmlab.utils.logs import PARTS, read_metrics
+from lmlab.utils.trees import by_path
 
 REQUIRED = {"steps": int, "tokens": int, "wall_seconds": float, "compile_seconds": float, "tokens_per_second": float,
             "train_loss": float, "val_loss": float, "val_bits_per_byte": float, "lzma_bits_per_byte": float,
@@ -51,12 +54,43 @@ def test_summary_counts_as_by_hand(summary):
     assert summary["tokens"] == sum(int(batches[i]["weights"].sum()) for i in range(6))
 
 
+def test_summary_tells_what_the_time_went_into(summary):
+    assert set(summary["goodput"]) == set(PARTS) and sum(summary["goodput"].values()) == pytest.approx(1, abs=1e-5)
+    spent = {part: share * summary["wall_seconds"] for part, share in summary["goodput"].items()}
+    assert spent["compile"] == pytest.approx(summary["compile_seconds"], abs=0.1) and spent["lost"] == 0
+    last = read_metrics(tiny() / "run")[-1]
+    assert all(spent[part] >= last["spent"][part] - 0.02 for part in PARTS)
+    assert min(spent[part] for part in ("step", "evaluation", "checkpoint", "other")) > 0
+
+
+def test_operations_are_those_of_the_model_and_an_unknown_chip_has_no_mfu(summary, monkeypatch):
+    config = run.load_config(tiny() / "run")
+    data = run.prepare(config, run.load_tokenizer(tiny() / "run"))
+    lm = run.load(tiny() / "run")
+    spec, kernels = lm.model.spec, [leaf for path, leaf in by_path(lm.params).items() if path.endswith("kernel")]
+    multiplied = sum(leaf.size for leaf in kernels) + lm.params["token_embedding"].size * spec.tied
+    by_hand = 6 * multiplied + 6 * spec.layers * spec.heads * spec.head_size * 32
+    assert summary["flops_per_token"] == by_hand and "mfu" not in summary
+    assert not any("mfu" in row for row in read_metrics(tiny() / "run"))
+    assert report.operations(config, data, spec, lm.params) == (by_hand, 0.0)
+    monkeypatch.setattr(chips, "find", lambda kind: chips.CHIPS["v5e"])
+    assert report.operations(config, data, spec, lm.params) == (by_hand, 197e12 * jax.device_count() / by_hand)
+
+
 def test_table_is_for_people(summary):
     table = report.table(summary, tiny() / "run")
     assert table in (tiny() / "out").read_text("utf-8")
     for word in ("bits per byte", "lzma", "unigram", "tokens a second", "story.png", f"--run={tiny() / 'run'}"):
         assert word in table
     assert f"{summary['val_loss']:.4g}" in table
+
+
+def test_table_tells_time_and_mfu_where_there_are_any(summary, tmp_path):
+    of_it = next(line for line in report.table(summary, tmp_path).split("\n") if "of it" in line)
+    largest = max(summary["goodput"], key=summary["goodput"].get)
+    assert of_it.split()[2:4] == [largest, f"{summary['goodput'][largest]:.1%},"]
+    assert "peak" not in report.table(summary, tmp_path)
+    assert "0.4321  of the devices' peak rate" in report.table({**summary, "mfu": 0.43212}, tmp_path)
 
 
 def test_table_of_a_run_with_little_to_tell(tmp_path):

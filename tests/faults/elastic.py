@@ -25,7 +25,8 @@ SAVED = 2  # the step that every layout saves
 MESHES = {  # name: (train.parallel, mesh, devices)
     "8": ("jit", {}, 8), "4": ("jit", {}, 4), "2x2": ("jit", dict(data=1, fsdp=2, tensor=2), 4), "1": ("jit", {}, 1),
     "fsdp": ("jit", dict(data=2, fsdp=4), 8), "tensor": ("jit", dict(data=4, tensor=2), 8),
-    "tensor8": ("jit", dict(data=1, tensor=8), 8), "pmap": ("pmap", {}, 8)}
+    "tensor8": ("jit", dict(data=1, tensor=8), 8), "context": ("jit", dict(data=1, context=8), 8),
+    "pmap": ("pmap", {}, 8)}
 
 
 @dataclasses.dataclass

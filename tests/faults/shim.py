@@ -22,10 +22,9 @@ import pytest
 import tensorstore
 
 from lmlab.train import checkpoint
-from lmlab.utils.logs import read_metrics
+from lmlab.utils.logs import CLOCKS, read_metrics
 
 STEPS, KEEP = 8, 2
-CLOCKS = ("seconds", "tokens_per_second")
 
 
 @functools.cache

@@ -120,7 +120,7 @@ def test_chain_of_layouts_takes_the_same_rows(text, whole, tally):
 def test_every_layout_goes_on_from_every_other(text, trials, tally):
     """The state bit for bit, and the loss of the next step, of ordered pairs; layouts of 2 processes among them."""
     names, ours = trials((["2x2"], ["pmap"]),
-                         (list(elastic.MESHES), ["8", "fsdp", "tensor", "tensor8", "pmap"]))
+                         (list(elastic.MESHES), ["8", "fsdp", "tensor", "tensor8", "context", "pmap"]))
     here = {name: elastic.layout(name, text) for name in names}
     told = {name: layout.save(text.parent / name) for name, layout in here.items()}
     read = {f"{a} -> {b}": here[b].read(text.parent / a) for a in names for b in names}

@@ -94,6 +94,18 @@ def test_projection_contracts_the_axes_named():
     np.testing.assert_allclose(layer.apply({"params": params}, x), expected, atol=1e-5)
 
 
+def test_token_shift_puts_the_token_before_in_some_channels():
+    positions = np.array([[0, 1, 2, 0, 1], [3, 4, 5, 6, 7]])  # a row of two segments, and one that goes on
+    x = np.random.default_rng(5).standard_normal((2, 5, 8)).astype(np.float32)
+    before = np.full((2, 1, 4), 9, np.float32)
+    got, last = layers.token_shift(x, positions, 0.5, before)
+    for b, t in np.ndindex(2, 5):
+        own = before[b, 0] if t == 0 else x[b, t - 1, :4]
+        np.testing.assert_array_equal(got[b, t, :4], own if positions[b, t] else 0)
+    np.testing.assert_array_equal(got[..., 4:], x[..., 4:])
+    np.testing.assert_array_equal(last, x[:, -1:, :4])
+
+
 BY_HAND = {
     "gelu": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3))),
     "gelu_exact": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),

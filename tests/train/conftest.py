@@ -1,6 +1,7 @@
 """Small models under every strategy, and an optimizer that shows the gradient."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,10 @@ from lmlab.models import transformer
 from lmlab.train import sharding, step
 
 MESHES = {"one": dict(data=1), "data": dict(data=8), "fsdp": dict(data=1, fsdp=8), "tensor": dict(data=2, tensor=4),
-          "mixed": dict(data=2, fsdp=2, tensor=2), "pmap": dict(data=8), "four": dict(data=2, fsdp=2)}
+          "mixed": dict(data=2, fsdp=2, tensor=2), "pmap": dict(data=8), "four": dict(data=2, fsdp=2),
+          "context": dict(data=2, context=4), "expert": dict(data=2, expert=4),
+          "mixed_context": dict(data=1, fsdp=2, context=2, tensor=2),
+          "mixed_expert": dict(data=1, fsdp=2, expert=2, tensor=2)}
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +35,7 @@ def make_strategy(eight):
     """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
     def make(name, model, optimizer, *, seed=5, accumulation=1, objective="causal", **settings):
         """On as many of the eight devices as the mesh needs; settings: of the objective."""
-        sizes = {"fsdp": 1, "tensor": 1, **MESHES[name]}
-        needed = sizes["data"] * sizes["fsdp"] * sizes["tensor"]
-        mesh = sharding.make_mesh(**sizes, devices=eight[:needed])
+        mesh = sharding.make_mesh(**MESHES[name], devices=eight[:math.prod(MESHES[name].values())])
         loss = objectives.build(objective, vocab_size=model.spec.vocab_size, **settings)
         return step.make_strategy("pmap" if name == "pmap" else "jit", model,
                                   functools.partial(transformer.init, model), loss, *optimizer, mesh, seed=seed,

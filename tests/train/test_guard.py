@@ -9,13 +9,17 @@ import pytest
 from lmlab.train import guard
 
 
-def plain(state, batch):
+def plain(state, batch, gate=lambda metrics, apply: (*apply(), {})):
     """A regression by Adam: the loss is the mean of (w x - y)^2."""
     loss, grads = jax.value_and_grad(lambda w: jnp.mean((batch["x"] @ w - batch["y"]) ** 2))(state["params"])
-    updates, opt_state = ADAM.update(grads, state["opt_state"], state["params"])
-    after = {"params": optax.apply_updates(state["params"], batch["boost"] * updates), "opt_state": opt_state,
-             "step": state["step"] + 1, "extra": state["extra"]}
-    return after, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+
+    def apply():
+        updates, opt_state = ADAM.update(grads, state["opt_state"], state["params"])
+        return optax.apply_updates(state["params"], batch["boost"] * updates), opt_state
+    metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+    params, opt_state, more = gate(metrics, apply)
+    after = {"params": params, "opt_state": opt_state, "step": state["step"] + 1, "extra": state["extra"]}
+    return after, metrics | more
 
 
 ADAM = optax.adam(0.1)
@@ -48,7 +52,11 @@ def test_a_harmful_step_is_caught_in_the_same_step_and_the_rest_goes_on_as_if_it
         state, metrics = STEP(state, batch(i, harm if i in (2, 3) else None))
         assert metrics["skipped"] == (i in (2, 3)) and metrics["in_row"] == {2: 1, 3: 2}.get(i, 0)
         if i in (2, 3):
-            assert_same((state["params"], state["opt_state"]), (before["params"], before["opt_state"]))
+            assert_same(state["params"], before["params"])
+            if harm != "an update that overflows":  # there the gradient was finite, and the optimizer has seen it
+                assert_same(state["opt_state"], before["opt_state"])
+            else:
+                clean["opt_state"] = state["opt_state"]
         else:
             clean, _ = STEP(clean, batch(i))
         assert state["step"] == i + 1 and guard.finite(state)
@@ -75,8 +83,11 @@ def test_finite_sees_every_leaf_and_integers_are_finite():
 
 def series(losses, spikes):
     """Which losses a guard skips, fed one by one."""
-    step = jax.jit(guard.guarded(lambda state, loss: (
-        {**state, "params": state["params"] + 1}, {"loss": loss, "grad_norm": loss}), spikes))
+    def plus_one(state, loss, gate):
+        metrics = {"loss": loss, "grad_norm": loss}
+        params, _, more = gate(metrics, lambda: (state["params"] + 1, state["opt_state"]))
+        return {**state, "params": params}, metrics | more
+    step = jax.jit(guard.guarded(plus_one, spikes))
     state, skipped = {**begin(), "params": jnp.zeros(())}, []
     for loss in losses:
         state, metrics = step(state, jnp.float32(loss))

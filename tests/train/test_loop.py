@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import jax
 import numpy as np
@@ -39,7 +40,8 @@ def toy(on_step=lambda step: None):
                     collect=lambda state: state, target=None)
 
 
-def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_every=100, **settings):
+def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_every=100, ceiling=0.0,
+          **settings):
     """loop.train in `folder`; returns (state, report, metrics rows)."""
     strategy, settings = strategy or toy(), loop.Settings(**{"steps": 6, "log_every": 1, "keep": 9, **settings})
     state = state or strategy.init()
@@ -48,7 +50,8 @@ def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_e
     try:
         with StopSignals() as stop:
             state, report = loop.train(strategy, state, batches or Batches(), checkpoints, log, settings=settings,
-                                       eval_every=eval_every, evaluate=evaluate or (lambda step, params: {}), stop=stop)
+                                       eval_every=eval_every, evaluate=evaluate or (lambda step, params: {}), stop=stop,
+                                       ceiling=ceiling)
         checkpoints.close()
     finally:
         log.close()
@@ -180,6 +183,74 @@ def test_a_finished_run_takes_no_step(tmp_path):
     assert batches.asked == [] and report.step == 6 and rows_again == rows and again is state
 
 
+class Later:
+    """A number that a device will have computed at a moment to come."""
+
+    def __init__(self, value, ready):
+        self.value, self.ready = value, ready
+
+    def block_until_ready(self):
+        time.sleep(max(0.0, self.ready - time.monotonic()))
+        return self
+
+    def __float__(self):
+        return float(self.block_until_ready().value)
+
+
+def slow(step=0.0, dispatch=0.0):
+    """`toy`, whose steps take `dispatch` seconds of the host and then `step` of a device, one after the other."""
+    plain, free = toy(), [0.0]
+
+    def run(state, batch):
+        time.sleep(dispatch)
+        state, metrics = plain.step(state, batch)
+        free[0] = max(free[0], time.monotonic()) + step
+        return state, {name: Later(value, free[0]) for name, value in metrics.items()}
+    return plain._replace(step=run)
+
+
+class Slow(Batches):
+    """Batches that take `seconds` each."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+
+    def __getitem__(self, i):
+        time.sleep(self.seconds)
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize("batch,host,device,low,high", [
+    (0.05, 0, 0, 0.7, 1), (0, 0.05, 0, 0, 0.3), (0, 0, 0.05, 0, 0.3), (0.08, 0, 0.05, 0.2, 0.7)],
+    ids=["input", "host", "device", "both"])
+def test_waiting_for_input_is_the_time_with_no_step_under_way(batch, host, device, low, high, tmp_path):
+    """Of step and input together; where a batch takes 80 ms and the step before it 50, that is 30 of 80."""
+    _, _, rows = train(tmp_path, slow(device, host), batches=Slow(batch), steps=10)
+    spent = rows[-1]["spent"]
+    assert low <= spent["input"] / (spent["input"] + spent["step"]) <= high
+    assert sum(spent.values()) == pytest.approx(rows[-1]["seconds"], abs=0.01)
+    shares = sorted(r["input_wait"] for r in rows if "input_wait" in r)
+    assert len(shares) == 9 and low <= shares[4] <= high
+
+
+def test_evaluations_and_saves_have_their_time(tmp_path, monkeypatch):
+    save = checkpoint.Checkpoints.save
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", lambda *args: (time.sleep(0.2), save(*args)))
+    _, _, rows = train(tmp_path, slow(0.05), evaluate=lambda step, params: time.sleep(0.3) or {"val_loss": 1.0},
+                       eval_every=3, steps=6)
+    spent = rows[-1]["spent"]   # of the last evaluation, before the save that follows it
+    assert spent["evaluation"] > 0.8 and spent["checkpoint"] > 0.18 and 0.2 < spent["step"] < spent["evaluation"]
+    assert spent["compile"] > 0.04 and spent["input"] < spent["step"]
+
+
+def test_throughput_is_told_as_a_share_of_the_peak_only_where_that_is_known(tmp_path):
+    rows = {ceiling: train(tmp_path / str(ceiling), slow(0.01), ceiling=ceiling)[2] for ceiling in (0.0, 500.0)}
+    assert not any("mfu" in row for row in rows[0.0])
+    told = [row for row in rows[500.0] if "tokens_per_second" in row]
+    assert len(told) == 5 and all(row["mfu"] == pytest.approx(row["tokens_per_second"] / 500) for row in told)
+
+
 @pytest.mark.parametrize("settings,message", [
     (dict(steps=-1), "config.train.steps=-1 must be at least 1"),
     (dict(batch=0), "config.train.batch=0 must be at least 1"),
@@ -187,6 +258,8 @@ def test_a_finished_run_takes_no_step(tmp_path):
     (dict(windows="pack"), "config.train.windows='pack' is unknown; one of stream, packed"),
     (dict(parallel="pjit"), "config.train.parallel='pjit' is unknown; one of jit, pmap"),
     (dict(log_every=0), "config.train.log_every=0 must be at least 1"),
+    (dict(batch=24, ramp=9, ramp_from=4), "config.train.ramp_from=4, doubled again and again, does not become config"),
+    (dict(batch=4, ramp=9, ramp_from=4), "config.train.ramp_from=4, doubled again and again, does not become config"),
 ])
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):

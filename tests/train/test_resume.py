@@ -13,7 +13,7 @@ import pytest
 
 from lmlab import run
 from lmlab.train import checkpoint, loop, optimizer, sharding, step
-from lmlab.utils.logs import RunLog, read_metrics
+from lmlab.utils.logs import CLOCKS, RunLog, read_metrics
 from lmlab.utils.process import StopSignals
 
 ROOT = Path(__file__).parents[2]
@@ -38,14 +38,14 @@ KINDS = {  # objective: (its settings, the model's)
 
 
 def config_of(text, kind):
-    """Muon, dropout, packed windows, two accumulated pieces."""
+    """Muon, dropout, packed windows, two accumulated pieces, batches that grow."""
     objective, model = KINDS[kind]
     return run.complete(dict(
         seed=11, data=dict(path=str(text)), tokenizer=dict(name="bytes"),
         model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, unroll=1, **model),
         objective=dict(name=kind, **objective),
         optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
-        train=dict(steps=STEPS, batch=8, accumulation=2, windows="packed", log_every=1, ledger=True),
+        train=dict(steps=STEPS, batch=8, ramp=3, ramp_from=4, accumulation=2, windows="packed", log_every=1, ledger=True),
         mesh=dict(data=2), evals=dict()), {})
 
 
@@ -86,8 +86,7 @@ def stop_after(result, stop_at):
 
 def story(folder):
     """What metrics.jsonl tells of each step, clocks apart."""
-    clocks = ("seconds", "tokens_per_second")
-    return [{k: v for k, v in row.items() if k not in clocks} for row in read_metrics(folder) if "loss" in row]
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in read_metrics(folder) if "loss" in row]
 
 
 def test_n_steps_are_k_steps_then_n_minus_k(text, eight, tmp_path, assert_same):

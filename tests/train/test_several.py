@@ -4,31 +4,35 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
 from lmlab.train import sharding
-
-
-def spread(ways, *mine):
-    """A sharding of rows over data=`ways`, whose devices in this process hold the parts `mine`."""
-    places = lambda shape: {i: (slice(i * shape[0] // ways, (i + 1) * shape[0] // ways),) for i in mine}
-    return SimpleNamespace(mesh=SimpleNamespace(shape={"data": ways, "fsdp": 1}), spec=PartitionSpec(("data", "fsdp")),
-                           addressable_devices_indices_map=places)
 
 
 @pytest.mark.parametrize("ways,mine,part", [
     (8, range(8), (0, 1)), (8, range(4), (0, 2)), (8, range(4, 8), (1, 2)), (4, [3], (3, 4)), (1, [0], (0, 1)),
     (8, [0, 2], (0, 1)), (8, [2, 3, 4, 5], (0, 1)), (8, [7, 6], (3, 4))])
-def test_share_is_the_smallest_equal_part_that_holds_all_rows(ways, mine, part):
-    assert sharding.share(spread(ways, *mine)) == part
+def test_share_is_the_smallest_equal_part_that_holds_all_rows(ways, mine, part, monkeypatch):
+    """`mine`: which of `ways` equal parts of the rows the devices of this process hold."""
+    places = lambda shape: {i: (slice(i * shape[0] // ways, (i + 1) * shape[0] // ways),) for i in mine}
+    monkeypatch.setattr(sharding, "batch_sharding",
+                        lambda mesh, ndim: SimpleNamespace(addressable_devices_indices_map=places))
+    assert sharding.share(SimpleNamespace(shape={"data": ways, "fsdp": 1, "expert": 1})) == part
 
 
-@pytest.mark.parametrize("sizes", [dict(), dict(fsdp=4), dict(data=2, fsdp=2, tensor=2), dict(tensor=8)])
-def test_batch_on_devices_is_the_batch(sizes, eight):
-    rows = sharding.batch_sharding(sharding.make_mesh(**sizes, devices=eight))
-    batch = {"tokens": np.arange(16 * 3).reshape(16, 3), "row": np.arange(16)}
-    placed = sharding.put_batch(batch, rows)
-    assert all(placed[name].sharding == rows and (np.asarray(placed[name]) == batch[name]).all() for name in batch)
+@pytest.mark.parametrize("sizes,parts", [
+    (dict(), [(0, 4), (1, 4), (2, 4), (3, 4)]), (dict(context=2), [(0, 4), (1, 4), (2, 4), (3, 4)]),
+    (dict(context=4), [(0, 2), (0, 2), (1, 2), (1, 2)]), (dict(data=1, context=8), [(0, 1)] * 4),
+    (dict(data=2, expert=2, tensor=2), [(0, 4), (1, 4), (2, 4), (3, 4)])])
+def test_four_processes_of_two_devices_read_what_their_devices_hold(sizes, parts, eight, monkeypatch):
+    """Those that share rows, each with a part of their length, read the same ones; together they read them all."""
+    mesh = sharding.make_mesh(**sizes, devices=eight)
+    whole = sharding.batch_sharding(mesh, 1)
+    for process, part in enumerate(parts):
+        mine = eight[2 * process:2 * process + 2]
+        places = lambda shape: {d: place for d, place in whole.devices_indices_map(shape).items() if d in mine}
+        monkeypatch.setattr(sharding, "batch_sharding",
+                            lambda mesh, ndim: SimpleNamespace(addressable_devices_indices_map=places))
+        assert sharding.share(mesh) == part
 
 
 @pytest.mark.parametrize("name", ["mixed", "pmap"])

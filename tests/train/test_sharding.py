@@ -5,8 +5,10 @@ import jax
 import kinds
 import numpy as np
 import pytest
+from jax.experimental import topologies
 from jax.sharding import PartitionSpec
 
+from lmlab.launch import plan
 from lmlab.train import optimizer, sharding
 from lmlab.utils.errors import UserError
 from lmlab.utils.trees import by_path
@@ -32,12 +34,40 @@ def test_one_device_takes_one_only():
 
 
 @pytest.mark.parametrize("sizes,shape", [
-    (dict(), (8, 1, 1)), (dict(fsdp=4), (2, 4, 1)), (dict(data=2, fsdp=-1, tensor=2), (2, 2, 2)),
-    (dict(data=1, fsdp=1, tensor=-1), (1, 1, 8))])
+    (dict(), (8, 1, 1, 1, 1)), (dict(fsdp=4), (2, 4, 1, 1, 1)), (dict(data=2, fsdp=-1, tensor=2), (2, 2, 1, 1, 2)),
+    (dict(data=1, fsdp=1, tensor=-1), (1, 1, 1, 1, 8)), (dict(context=4, expert=2), (1, 1, 2, 4, 1))])
 def test_one_axis_takes_what_the_others_leave(sizes, shape, eight):
     mesh = sharding.make_mesh(**sizes, devices=eight)
-    assert tuple(mesh.shape.values()) == shape and mesh.axis_names == ("data", "fsdp", "tensor")
+    assert tuple(mesh.shape.values()) == shape
+    assert mesh.axis_names == ("data", "fsdp", "expert", "context", "tensor")
     assert len(set(mesh.devices.flat)) == 8
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """The devices of two slices of 16 TPUs, neither of which is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in plan._ALONE.items():
+            patch.setenv(name, value)
+        try:
+            return list(topologies.get_topology_desc(platform="tpu", topology_name="v5e:4x4", num_slices=2).devices)
+        except Exception as error:
+            pytest.skip(f"needs libtpu: {error}")
+
+
+@pytest.mark.parametrize("sizes,axis", [
+    (dict(), 0), (dict(data=4, fsdp=-1), 0), (dict(data=2, fsdp=2, context=2, expert=2, tensor=2), 0),
+    (dict(data=1, fsdp=-1), 1), (dict(data=1, fsdp=4, tensor=8), 1)])
+def test_slices_stand_together_along_data_or_else_fsdp(sizes, axis, slices):
+    mesh = sharding.make_mesh(**sizes, devices=slices[::2] + slices[1::2])
+    assert len(set(mesh.devices.flat)) == 32
+    for half, number in zip(np.split(mesh.devices, 2, axis), (0, 1)):
+        assert {device.slice_index for device in half.flat} == {number}
+
+
+def test_other_axes_stay_within_a_slice(slices):
+    with pytest.raises(UserError, match="data=1 times config.mesh.fsdp=1 must be a multiple of 2, the slices"):
+        sharding.make_mesh(1, 1, 32, devices=slices)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +97,8 @@ def test_the_table_lays_out_encoders_crosses_and_experts(targets):
     assert at("trunk/blocks/cross/q/kernel") == PartitionSpec(None, "fsdp", "tensor", None)
     assert at("trunk/blocks/cross/kv/kernel") == PartitionSpec(None, "fsdp", "tensor", None, None)
     assert at("trunk/blocks/cross/out/kernel") == PartitionSpec(None, "tensor", None, "fsdp")
-    assert at("trunk/blocks/experts/wi") == PartitionSpec(None, None, "fsdp", "tensor")
-    assert at("encoder/blocks/experts/wo") == PartitionSpec(None, None, "tensor", "fsdp")
+    assert at("trunk/blocks/experts/wi") == PartitionSpec(None, "expert", "fsdp", "tensor")
+    assert at("encoder/blocks/experts/wo") == PartitionSpec(None, "expert", "tensor", "fsdp")
     assert at("encoder/relative") == PartitionSpec(None, "tensor")
 
 
@@ -119,8 +149,18 @@ def test_fully_sharded_state_leaves_nothing_large_on_every_device(which, targets
         assert not leaf.sharding.is_fully_replicated or leaf.size < 500, path
 
 
-def test_put_batch_splits_rows(eight):
-    rows = sharding.batch_sharding(sharding.make_mesh(2, 2, 2, devices=eight))
-    placed = sharding.put_batch({"tokens": np.arange(32).reshape(8, 4)}, rows)["tokens"]
-    np.testing.assert_array_equal(placed, np.arange(32).reshape(8, 4))
-    assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 4)}
+@pytest.mark.parametrize("sizes,shape", [
+    (dict(data=2, fsdp=2, tensor=2), (2, 4)), (dict(data=2, expert=2, context=2), (2, 2)), (dict(context=4), (4, 1))])
+def test_put_batch_splits_rows_and_their_length(sizes, shape, eight):
+    batch = {"tokens": np.arange(32).reshape(8, 4), "row": np.arange(8)}
+    placed = sharding.put_batch(batch, sharding.make_mesh(**sizes, devices=eight))
+    for name, value in batch.items():
+        np.testing.assert_array_equal(placed[name], value)
+        assert {shard.data.shape for shard in placed[name].addressable_shards} == {shape[:value.ndim]}
+
+
+def test_a_length_that_does_not_divide_is_refused_by_name(eight):
+    batch = {"tokens": np.zeros((8, 16)), "encoder_tokens": np.zeros((8, 12))}
+    with pytest.raises(UserError, match="context=8 does not divide the 12 positions of 'encoder_tokens' in a batch; "
+                                        "try 1, 2, 4"):
+        sharding.put_batch(batch, sharding.make_mesh(context=8, devices=eight))

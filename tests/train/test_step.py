@@ -10,14 +10,15 @@ import numpy as np
 import optax
 import pytest
 
-from lmlab.models import layers, transformer
-from lmlab.train import guard, sharding, step
+from lmlab.models import layers, spec, transformer
+from lmlab.train import guard, loop, sharding, step
 from lmlab.utils.errors import UserError
 
-NAMES = ("data", "fsdp", "tensor", "mixed", "pmap")
+NAMES = ("data", "fsdp", "tensor", "mixed", "context", "mixed_context", "pmap")
 CASES = {  # name: (model, objective)
     "decoder": (dict(), dict(objective="causal", chunk=8)),
     "experts": (dict(experts=4, expert_balance=1.0), dict(objective="causal")),
+    "windows": (dict(window=3, window_every=2, score_softcap=3.0), dict(objective="causal")),
     "prefix": (dict(attends="prefix", positions="learned"), dict(objective="prefix")),
     "bert": (dict(attends="full", positions="learned", norm="layer", norm_place="post", activation="gelu_exact",
                   embedding_norm=True, token_types=2, head="transform", head_bias=True, tied=True, pooler=True),
@@ -92,18 +93,21 @@ def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation
 
 @pytest.mark.parametrize("name,accumulation", [
     pytest.param("fsdp", 1, marks=pytest.mark.slow), pytest.param("tensor", 1, marks=pytest.mark.slow), ("mixed", 2),
-    ("pmap", 2)])
+    ("mixed_context", 2), ("pmap", 2)])
 @pytest.mark.parametrize("kind", ["experts", "bert", "encoder_decoder"])
 def test_so_it_is_for_every_kind(kind, name, accumulation, case, make_strategy, tap, assert_close):
     check(case(kind), name, accumulation, make_strategy, tap, assert_close)
 
 
-def test_so_it_is_for_prefix_models(case, make_strategy, tap, assert_close):
-    check(case("prefix"), "mixed", 2, make_strategy, tap, assert_close)
+@pytest.mark.parametrize("kind,name", [("prefix", "mixed"), ("prefix", "mixed_context"), ("windows", "mixed_context"),
+                                       ("experts", "expert"), ("experts", "mixed_expert")])
+def test_so_it_is_for_other_masks_and_where_experts_are_split(kind, name, case, make_strategy, tap, assert_close):
+    check(case(kind), name, 2, make_strategy, tap, assert_close)
 
 
 @pytest.mark.parametrize("kind,name,accumulation", [
-    ("decoder", "fsdp", 2), ("decoder", "mixed", 1), ("decoder", "pmap", 2), ("encoder_decoder", "mixed", 2)])
+    ("decoder", "fsdp", 2), ("decoder", "mixed", 1), ("decoder", "pmap", 2), ("decoder", "context", 2),
+    ("encoder_decoder", "mixed", 2)])
 def test_dropout_masks_do_not_depend_on_mesh_or_accumulation(kind, name, accumulation, case, make_strategy, tap,
                                                              assert_close):
     """One kept or dropped entry that differed would show in the gradients a thousand times over."""
@@ -119,15 +123,16 @@ def test_masks_are_the_same_bit_for_bit(eight, assert_same):
     for pieces in (1, 2):
         cut = jax.jit(lambda batch: [layers.dropout(rest["x"], 0.5, keys_B)
                                      for rest, keys_B in step._cut(batch, key, pieces)],
-                      in_shardings=(sharding.batch_sharding(mesh),))(batch)
+                      in_shardings=({k: sharding.batch_sharding(mesh, v.ndim) for k, v in batch.items()},))(batch)
         whole = np.zeros((16, 4, 8), np.float32)
         for j, part in enumerate(cut):
             whole[j::pieces] = part
         assert_same(whole, alone)
 
 
-@pytest.mark.parametrize("kind,name", [*(("decoder", name) for name in NAMES), ("experts", "tensor"), ("bert", "fsdp"),
-                                       ("encoder_decoder", "mixed"), ("encoder_decoder", "pmap")])
+@pytest.mark.parametrize("kind,name", [*(("decoder", name) for name in NAMES), ("experts", "tensor"),
+                                       ("experts", "mixed_expert"), ("bert", "fsdp"), ("encoder_decoder", "mixed"),
+                                       ("encoder_decoder", "pmap")])
 def test_initial_state_is_the_same_on_any_mesh(kind, name, one, make_model, make_strategy, tap, assert_same):
     strategy = make_strategy(name, make_model(**CASES[kind][0]), tap)
     assert_same(strategy.collect(strategy.init()), one(kind))
@@ -163,15 +168,32 @@ def test_steps_and_rows_have_keys_of_their_own():
 
 
 @pytest.mark.parametrize("more,message", [
+    (dict(batch=16, ramp=3, ramp_from=4), r"config.train.ramp_from=4 must be a multiple of 8: 8 device"),
     (dict(batch=12), r"config.train.batch=12 must be a multiple of 8: 8 device\(s\) that split the batch"),
     (dict(batch=16, accumulation=3), r"must be a multiple of 24: 8 device\(s\).*config.train.accumulation=3"),
 ])
 def test_batches_that_cannot_be_cut_are_refused(more, message, eight):
     with pytest.raises(UserError, match=message):
-        step.check_layout("jit", sharding.make_mesh(devices=eight), **{"accumulation": 1, **more})
+        step.check_layout(loop.Settings(**more), sharding.make_mesh(devices=eight), spec.Spec(5))
+
+
+@pytest.mark.parametrize("sizes,model,length,message", [
+    (dict(context=8), dict(context=20), 0, "mesh.context=8 does not divide config.model.context=20; try 1, 2, 4$"),
+    (dict(context=8), dict(context=20), 12, "mesh.context=8 does not divide config.train.length=12; try 1, 2, 4$"),
+    (dict(expert=4), dict(experts=6), 0, "mesh.expert=4 does not divide config.model.experts=6; try 1, 2$"),
+    (dict(expert=2), dict(), 0, "mesh.expert=2 splits experts, and config.model.experts=0; use config.mesh.data$"),
+    (dict(tensor=8), dict(heads=8, kv_heads=4), 0,
+     "mesh.tensor=8 does not divide config.model.kv_heads=4; try 1, 2, 4$"),
+    (dict(tensor=4), dict(ff=6), 0, "mesh.tensor=4 does not divide config.model.ff=6; try 1, 2$"),
+    (dict(fsdp=8), dict(width=20), 0, "mesh.fsdp=8 does not divide config.model.width=20; try 1, 2, 4$"),
+])
+def test_what_a_mesh_cannot_cut_is_refused_with_what_would_do(sizes, model, length, message, eight):
+    with pytest.raises(UserError, match=f"config.{message}"):
+        step.check_layout(loop.Settings(length=length), sharding.make_mesh(**sizes, devices=eight),
+                          spec.Spec(5, **model))
 
 
 def test_pmap_takes_the_data_axis_only(eight):
     mesh = sharding.make_mesh(4, 2, devices=eight)
-    with pytest.raises(UserError, match="splits the batch only: config.mesh.fsdp and config.mesh.tensor must be 1"):
-        step.check_layout("pmap", mesh, batch=8, accumulation=1)
+    with pytest.raises(UserError, match="splits the batch only: every config.mesh size but data must be 1"):
+        step.check_layout(loop.Settings(parallel="pmap"), mesh, spec.Spec(5))

@@ -5,6 +5,7 @@ import platform
 import subprocess
 
 import jax
+import pytest
 
 from commands import REPOSITORY
 from lmlab.utils import environment
@@ -24,19 +25,41 @@ def test_without_git_there_is_no_commit(monkeypatch):
     assert environment._git("rev-parse", "HEAD") == ""
 
 
-def test_the_compilation_cache_is_on_and_can_be_moved(monkeypatch, tmp_path):
+@pytest.fixture
+def settings():
+    """JAX's settings, as they were again afterwards."""
     before = {name: getattr(jax.config, name) for name in (
         "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes")}
-    try:
-        monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
-        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-        environment.set_up_jax()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "xla")
-        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
-        jax.config.update("jax_compilation_cache_dir", "/elsewhere")
-        environment.set_up_jax()
-        assert jax.config.jax_compilation_cache_dir == "/elsewhere"
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
+        "jax_persistent_cache_min_entry_size_bytes", "jax_optimization_level")}
+    yield jax.config
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_the_compilation_cache_is_on_and_can_be_moved(monkeypatch, tmp_path, settings):
+    monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    environment.set_up_jax()
+    assert settings.jax_compilation_cache_dir == str(tmp_path / "xla")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    settings.update("jax_compilation_cache_dir", "/elsewhere")
+    environment.set_up_jax()
+    assert settings.jax_compilation_cache_dir == "/elsewhere"
+
+
+@pytest.mark.parametrize("env,level", [
+    ({"CUDA_VISIBLE_DEVICES": ""}, "UNKNOWN"), ({"CUDA_VISIBLE_DEVICES": "0"}, "UNKNOWN"),
+    ({"CUDA_VISIBLE_DEVICES": "0,1"}, "O1"), ({"CUDA_VISIBLE_DEVICES": "0", "JAX_COORDINATOR_ADDRESS": "a:1"}, "O1"),
+    ({"CUDA_VISIBLE_DEVICES": "", "JAX_COORDINATOR_ADDRESS": "a:1"}, "UNKNOWN"),
+    ({"CUDA_VISIBLE_DEVICES": "0,1", "XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}, "UNKNOWN")])
+def test_communication_is_hidden_on_several_gpus_unless_told_otherwise(env, level, monkeypatch, settings):
+    for name in ("XLA_FLAGS", "JAX_COORDINATOR_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**env, "JAX_COMPILATION_CACHE_DIR": "as it is"}.items():
+        monkeypatch.setenv(name, value)
+    environment.set_up_jax()
+    assert settings.jax_optimization_level == level
+    assert jax.jit(lambda x: x + 1)(1) == 2  # XLA takes the level
+    settings.update("jax_optimization_level", "O2")
+    environment.set_up_jax()
+    assert settings.jax_optimization_level == "O2"

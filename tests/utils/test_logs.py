@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lmlab.utils.logs import RunLog, check_rows, read_metrics
+from lmlab.utils.logs import PARTS, RunLog, Spent, check_rows, read_metrics
 
 
 def session(folder, start, steps, until):
@@ -74,6 +74,50 @@ def test_seconds_and_tokens_go_on(tmp_path):
     again = RunLog(tmp_path, start=1, steps=3)
     assert 0.2 <= again.seconds < 5 and again.tokens_before == 64.0
     again.close()
+
+
+def test_each_second_is_counted_for_one_part():
+    ticks = iter([100.0, 103.0, 103.5, 107.5, 108.0, 108.25])
+    spent = Spent({"step": 10.0}, now=lambda: next(ticks))
+    spent.on("input")        # 3 s of what came before: other
+    spent.on("step")         # 0.5 of input
+    spent.on("step")         # 4 of step
+    spent.on("evaluation")   # 0.5 more
+    assert spent.seconds == {**dict.fromkeys(PARTS, 0.0), "other": 3.0, "input": 0.5, "step": 14.5, "evaluation": 0.25}
+
+
+def spend(log, **seconds):
+    """Lets time pass, for the log."""
+    for part, more in seconds.items():
+        log.spent._seconds[part] += more
+
+
+def test_what_sessions_spent_adds_up_and_what_a_kill_cost_is_lost(tmp_path):
+    log = RunLog(tmp_path, start=0, steps=9)
+    spend(log, step=20.0, compile=5.0)
+    log.write(1, {"tokens_seen": 1.0})
+    spend(log, step=10.0, checkpoint=1.0)
+    log.write(2, {"tokens_seen": 2.0})    # saved at 2
+    spend(log, step=30.0, input=4.0)
+    log.write(3, {"tokens_seen": 3.0})    # killed
+    log.close()
+    log = RunLog(tmp_path, start=2, steps=9)
+    spend(log, step=7.0, compile=2.0)
+    log.write(3, {"tokens_seen": 3.0})
+    log.close()
+    again = RunLog(tmp_path, start=3, steps=9)
+    expected = dict(step=37.0, compile=7.0, checkpoint=1.0, input=0.0, evaluation=0.0, lost=34.0, other=0.0)
+    assert again.spent.seconds == pytest.approx(expected, abs=0.9)
+    assert again.seconds == pytest.approx(79.0, abs=0.9) and read_metrics(tmp_path)[-1]["seconds"] >= 79.0
+    again.close()
+
+
+@pytest.mark.parametrize("spent", ["", ', "spent": null', ', "spent": 3', ', "spent": {"step": "x", "rest": 9}'])
+def test_time_of_which_a_row_does_not_tell_is_other(spent, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 50.0%s}\n' % spent)
+    log = RunLog(tmp_path, start=1, steps=3)
+    assert log.spent.seconds == pytest.approx({**dict.fromkeys(PARTS, 0.0), "other": 50.0}, abs=0.5)
+    log.close()
 
 
 def test_numbers_that_json_has_not_are_null(tmp_path):

@@ -1,0 +1,1 @@
+"""Plans: what a run takes on devices that are not there."""
