@@ -331,7 +331,7 @@ run_tests() {
     if [ -e "${arg%%::*}" ]; then where=""; fi   # the caller names what to run
     args+=("$arg")
   done
-  if [ -n "$where" ]; then args+=("$where"); fi
+  if [ -n "$where" ]; then args=(-n logical --maxprocesses 4 --dist worksteal "${args[@]}" "$where"); fi
   if [ -n "$all" ]; then
     setup core dev parity torch
     python_m pytest "${args[@]}"

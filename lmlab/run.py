@@ -19,6 +19,7 @@ from lmlab import config as configs
 from lmlab import interop, models, objectives
 from lmlab.data import corpus, loader, store, tokenizers
 from lmlab.interop import weights
+from lmlab.objectives import masked
 from lmlab.train import checkpoint, loop, optimizer, sharding
 from lmlab.utils import environment, sealed
 from lmlab.utils.errors import UserError
@@ -121,6 +122,11 @@ def build_objective(config, vocab_size):
 def scores_whole_texts(config) -> bool:
     """Whether the objective's loss, summed over a text, is the text's: then bits per byte can be told."""
     return objectives.find(config.objective.name).WHOLE
+
+
+def targets(config, spec, length) -> int | None:
+    """The tokens of a row of `length` whose logits training makes; None: all of them."""
+    return masked.most(length, config.objective.rate) if spec.attends == "full" else None
 
 
 def _settings(config):

@@ -56,6 +56,16 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def room():
+    """Lets go of compiled programs after a module that left many: each holds memory maps, and Linux gives a process
+    65,530 of them, beyond which compiling aborts."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def eight():
     """The eight devices; skips where there are fewer."""

@@ -11,7 +11,6 @@ from lmlab import config as configs
 from lmlab import run
 from lmlab.eval import baselines, perplexity, samples
 from lmlab.models import flops
-from lmlab.objectives import masked
 from lmlab.train import sharding
 from lmlab.utils import chips, sealed
 from lmlab.utils.files import finite, write_text
@@ -69,8 +68,7 @@ def operations(config, data, spec, shapes) -> tuple[float, float]:
     """
     batch = run.padding(config, data)
     length, source = (batch[name].shape[1] if name in batch else 0 for name in ("tokens", "encoder_tokens"))
-    targets = masked.most(length, config.objective.rate) if spec.attends == "full" else None
-    each = flops.train_step(spec, shapes, 1, length, source, targets) / (length + source)
+    each = flops.train_step(spec, shapes, 1, length, source, run.targets(config, spec, length)) / (length + source)
     chip = chips.find(jax.devices()[0].device_kind)
     return each, chip.flops * jax.device_count() / each if chip else 0.0
 

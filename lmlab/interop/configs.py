@@ -14,7 +14,7 @@ from lmlab.utils.errors import UserError
 _OFF = ("window", "score_softcap", "logit_softcap")  # zero here, null there
 _WHOLE = {"ff": "hidden", "kv_heads": "groups", "head_dim": "head_size"}  # fields whose zero means "the usual"
 # Fields that choose how to compute or to train, not what.
-_FREE = ("attention", "unroll", "remat", "dtype", "dropout", "zero_init", "expert_balance")
+_FREE = ("attention", "unroll", "matmul", "remat", "dtype", "dropout", "zero_init", "expert_balance")
 _MOST = 2 ** 31  # of any number in a config: beyond it lies damage
 _DEEPEST, _LONGEST = 10_000, 2 ** 17  # layers; positions of a table that no file holds
 # Values that these keys must have, in whatever family they stand.
@@ -121,11 +121,13 @@ def _meaning(spec):
     """{field: value} with one value for all ways to say the same network."""
     values = {f.name: getattr(spec, _WHOLE.get(f.name, f.name)) for f in dataclasses.fields(spec)
               if f.name not in _FREE}
-    values |= {"score_scale": spec.scale, "qkv_bias": spec.bias or spec.qkv_bias, "window_every": tuple(spec.local)}
+    values |= {"score_scale": spec.scale, "qkv_bias": spec.bias or spec.qkv_bias, "window_every": tuple(spec.local),
+               "logit_scale": spec.logit_scale * spec.narrowing}
     rotary = spec.positions == "rotary"
     full, local = (tuple(f"{x:.5g}" for x in spec.frequencies(local)) if rotary else () for local in (False, True))
     values |= {"rotary_theta": full, "rotary_local_theta": local if spec.local.any() else ()}
-    silent = {"rotary_scaling", "rotary_factor", "rotary_low", "rotary_high", "rotary_original"}  # in the frequencies
+    silent = {"rotary_scaling", "rotary_factor", "rotary_low", "rotary_high", "rotary_original",  # in the frequencies
+              "base_width"}  # in the logits' scale
     silent |= set() if spec.experts else {"experts_per_token"}
     silent |= set() if spec.local.any() else {"window"}
     silent |= set() if spec.positions == "learned" else {"position_offset"}

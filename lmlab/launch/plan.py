@@ -136,8 +136,9 @@ def of_config(config, topology, vocab_size=0) -> Plan:
 def work_of(config, spec, batch) -> strategy.Work:
     """What a step of `config` computes, whose batches have these shapes."""
     source = batch["encoder_tokens"].shape[1] if "encoder_tokens" in batch else 0
-    return strategy.Work(spec, config.train.batch, batch["tokens"].shape[1], source, config.train.accumulation,
-                         config.objective.get("chunk", 0))
+    length = batch["tokens"].shape[1]
+    return strategy.Work(spec, config.train.batch, length, source, config.train.accumulation,
+                         config.objective.get("chunk", 0), run.targets(config, spec, length))
 
 
 def make(how, batch, work, mesh, topology) -> Plan:
@@ -148,7 +149,8 @@ def make(how, batch, work, mesh, topology) -> Plan:
                 held(target["params"]), held(target["opt_state"]),
                 sum(a.nbytes for a in batch.values()) / strategy.ways(sizes) / sizes.get("context", 1),
                 tuple(strategy.predicted(target["params"], work, sizes)), chip.memory if chip else 0.0,
-                flops.train_step(work.spec, target["params"], work.rows, work.length, work.source) / mesh.size)
+                flops.train_step(work.spec, target["params"], work.rows, work.length, work.source, work.targets)
+                / mesh.size)
     lowered, start = how.lower(batch), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         # jax may be unable to read what a newer compiler wrote; the compiler's own text always can be.

@@ -25,6 +25,7 @@ class Work(NamedTuple):
     source: int = 0         # tokens of an encoder's rows
     accumulation: int = 1
     chunk: int = 0          # positions of the vocabulary loss at once; 0: as it chooses
+    targets: int | None = None  # tokens of a row whose logits are made; None: all
 
 
 class Expected(NamedTuple):
@@ -47,7 +48,7 @@ def pieces(work, mesh) -> int:
     """Into how many the vocabulary loss is cut."""
     parts = mesh.get("context", 1)
     logits = -(-work.rows // work.accumulation * work.spec.vocab_size // (ways(mesh) * _tensor(work, mesh)))
-    return losses.chunks(work.length // parts, logits, -(-work.chunk // parts))
+    return losses.chunks((work.targets or work.length) // parts, logits, -(-work.chunk // parts))
 
 
 def predicted(shapes, work, mesh) -> list[Expected]:
@@ -95,8 +96,8 @@ def _activations(add, work, mesh, size, loss):
 
 def executed(shapes, work) -> float:
     """Operations of a step on all devices together, those done twice included: flops.train_step counts them once."""
-    args = work.spec, shapes, work.length, work.source or 1, work.length
-    once = flops.train_step(work.spec, shapes, work.rows, work.length, work.source)
+    args = work.spec, shapes, work.length, work.source or 1, work.targets or work.length
+    once = flops.train_step(work.spec, shapes, work.rows, work.length, work.source, work.targets)
     attention = once - 6 * work.rows * flops.multiplied(*args)
     again = {"none": 0.0, "dots": attention, "attention": attention + _into_feed_forward(work), "full": once}
     return once + again[work.spec.remat] / 3

@@ -62,7 +62,8 @@ def _rows(q_BTHK, k_BSGK, v_BSGK, mask_B1TS, bias_BHTS, start, end, causal, **ho
     part = lambda a: a if a is None else a[:, :, start:end, :keys]
     q_BtHK = q_BTHK[:, start:end]
     scores_BGRtS = attention_scores(q_BtHK, k_BSGK[:, :keys], part(mask_B1TS), part(bias_BHTS), **how)
-    return kernels.softmax_mix(scores_BGRtS, v_BSGK[:, :keys]).reshape(q_BtHK.shape)
+    x_BGRtK = kernels.softmax_mix(scores_BGRtS, v_BSGK[:, :keys])
+    return jnp.moveaxis(x_BGRtK, 3, 1).reshape(q_BtHK.shape)
 
 
 def attention_weights(q_BTHK, *args, **how):
@@ -77,7 +78,7 @@ def attention_scores(q_BTHK, k_BSGK, mask_B1TS=None, bias_BHTS=None, *, scale=No
     if H % G:
         raise ValueError(f"{H} query heads are not a multiple of {G} key/value heads")
     q_BTGRK = (q_BTHK * (K ** -0.5 if scale is None else scale)).reshape(B, T, G, H // G, K)
-    scores_BGRTS = jnp.einsum("btgrk,bsgk->bgrts", q_BTGRK, k_BSGK, preferred_element_type=jnp.float32)
+    scores_BGRTS = kernels.scores(jnp.moveaxis(q_BTGRK, 1, 3), k_BSGK)
     if softcap:
         scores_BGRTS = softcap * jnp.tanh(scores_BGRTS / softcap)
     if bias_BHTS is not None:

@@ -59,30 +59,55 @@ def _gelu_backward(x, g):
 gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 
 
+# Batched products over (B, G): of the queries' features with the keys', of queries times keys with the keys' values, and
+# of what belongs to the queries with queries times keys, which gives (B, G, K, S).
+_TO_KEYS = (((4,), (3,)), ((0, 1), (0, 2)))
+_TO_VALUES = (((4,), (1,)), ((0, 1), (0, 2)))
+_TO_QUERIES = (((2, 3), (2, 3)), ((0, 1), (0, 1)))
+
+
+@jax.custom_vjp
+def scores(q_BGRTK, k_BSGK):
+    """q k^T, (B, G, R, T, S) in float32. An array of that size is never transposed, not for the gradients either: of
+    their products, it is the narrow results that are."""
+    return jax.lax.dot_general(q_BGRTK, k_BSGK, _TO_KEYS, preferred_element_type=jnp.float32)
+
+
+def _scores_backward(saved, g_BGRTS):
+    q_BGRTK, k_BSGK = saved
+    g_BGRTS = g_BGRTS.astype(k_BSGK.dtype)
+    dk_BGKS = jax.lax.dot_general(q_BGRTK, g_BGRTS, _TO_QUERIES)
+    return jax.lax.dot_general(g_BGRTS, k_BSGK, _TO_VALUES), dk_BGKS.transpose(0, 3, 1, 2)
+
+
+scores.defvjp(lambda q_BGRTK, k_BSGK: (scores(q_BGRTK, k_BSGK), (q_BGRTK, k_BSGK)), _scores_backward)
+
+
 @jax.custom_vjp
 def softmax_mix(scores_BGRTS, v_BSGK):
-    """softmax(scores) v, (B, T, G, R, K) in v's dtype: what is divided by the sum, here and in the gradient, is the
-    narrow side of each product and never the weights."""
-    return _mix_forward(scores_BGRTS, v_BSGK)[0]
+    """softmax(scores) v, (B, G, R, T, K) in v's dtype: what is divided by the sum, here and in the gradient, is the
+    narrow side of each product and never the weights; nor are they transposed."""
+    return _softmax_mix_forward(scores_BGRTS, v_BSGK)[0]
 
 
-def _mix_forward(scores_BGRTS, v_BSGK):
+def _softmax_mix_forward(scores_BGRTS, v_BSGK):
     e_BGRTS = jnp.exp(scores_BGRTS - scores_BGRTS.max(-1, keepdims=True))
-    share_BTGR1 = jnp.moveaxis(1 / e_BGRTS.sum(-1, keepdims=True), 3, 1)
+    share_BGRT1 = (1 / e_BGRTS.sum(-1, keepdims=True)).astype(v_BSGK.dtype)
     e_BGRTS = e_BGRTS.astype(v_BSGK.dtype)
-    x_BTGRK = jnp.einsum("bgrts,bsgk->btgrk", e_BGRTS, v_BSGK) * share_BTGR1.astype(v_BSGK.dtype)
-    return x_BTGRK, (e_BGRTS, share_BTGR1, v_BSGK, x_BTGRK)
+    x_BGRTK = jax.lax.dot_general(e_BGRTS, v_BSGK, _TO_VALUES) * share_BGRT1
+    return x_BGRTK, (e_BGRTS, share_BGRT1, v_BSGK, x_BGRTK)
 
 
-def _mix_backward(saved, g_BTGRK):
-    e_BGRTS, share_BTGR1, v_BSGK, x_BTGRK = saved
-    g_BTGRK = (g_BTGRK * share_BTGR1).astype(v_BSGK.dtype)
-    along_BGRT1 = jnp.moveaxis((g_BTGRK * x_BTGRK).sum(-1, keepdims=True, dtype=jnp.float32), 1, 3)
-    away_BGRTS = jnp.einsum("btgrk,bsgk->bgrts", g_BTGRK, v_BSGK, preferred_element_type=jnp.float32)
-    return e_BGRTS * (away_BGRTS - along_BGRT1), jnp.einsum("bgrts,btgrk->bsgk", e_BGRTS, g_BTGRK)
+def _softmax_mix_backward(saved, g_BGRTK):
+    e_BGRTS, share_BGRT1, v_BSGK, x_BGRTK = saved
+    g_BGRTK = (g_BGRTK * share_BGRT1).astype(v_BSGK.dtype)
+    along_BGRT1 = (g_BGRTK * x_BGRTK).sum(-1, keepdims=True, dtype=jnp.float32)
+    away_BGRTS = jax.lax.dot_general(g_BGRTK, v_BSGK, _TO_KEYS, preferred_element_type=jnp.float32)
+    dv_BGKS = jax.lax.dot_general(g_BGRTK, e_BGRTS, _TO_QUERIES)
+    return e_BGRTS * (away_BGRTS - along_BGRT1), dv_BGKS.transpose(0, 3, 1, 2)
 
 
-softmax_mix.defvjp(_mix_forward, _mix_backward)
+softmax_mix.defvjp(_softmax_mix_forward, _softmax_mix_backward)
 
 
 def splash(q_BTHK, k_BSGK, v_BSGK, segments_BT, scale, softcap):
@@ -90,8 +115,6 @@ def splash(q_BTHK, k_BSGK, v_BSGK, segments_BT, scale, softcap):
     if segments_BT is None:
         raise ValueError("attention backend 'splash' does causal attention without windows or biases; use xla")
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
-    T, H, K = q_BTHK.shape[1:]
-    G = k_BSGK.shape[2]
 
     def own(q_BTHK, k_BSGK, v_BSGK, segments_BT):
         B, T, H, K = q_BTHK.shape
@@ -107,8 +130,8 @@ def splash(q_BTHK, k_BSGK, v_BSGK, segments_BT, scale, softcap):
         x_BGRTK = jax.vmap(heads)(q_BGRTK, k_BSGK.swapaxes(1, 2), v_BSGK.swapaxes(1, 2),
                                   splash_attention_kernel.SegmentIds(segments_BT, segments_BT))
         return x_BGRTK.transpose(0, 3, 1, 2, 4).reshape(B, T, H, K)
-    return on_devices(own, [("batch", None, "heads", None)] * 3 + [("batch", None)],
-                             ("batch", None, "heads", None))(q_BTHK, k_BSGK, v_BSGK, segments_BT)
+    rows = ("batch", None, "heads", None)
+    return on_devices(own, [rows] * 3 + [("batch", None)], rows)(q_BTHK, k_BSGK, v_BSGK, segments_BT)
 
 
 def expert_mix(activation, x_BTD, expert_BTP, weight_BTP, wi_EDF, wo_EFD, linear_EDF=None):
@@ -150,7 +173,7 @@ def on_devices(function, inputs, output):
     """
     if jax.sharding.get_abstract_mesh().empty or not nn.get_logical_axis_rules():
         return function
-    spec = lambda axes: nn.logical_to_mesh_axes(axes)
+    spec = nn.logical_to_mesh_axes
     return jax.shard_map(function, in_specs=tuple(map(spec, inputs)), out_specs=spec(output), check_vma=False)
 
 

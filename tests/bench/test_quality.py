@@ -9,6 +9,7 @@ from lmlab.bench import quality, setting
 from lmlab.utils.errors import UserError
 
 
+@pytest.mark.slow
 def test_a_curve_is_the_seconds_of_steps_and_the_loss_at_each_evaluation():
     points = quality.curve("configs/gpt.py:tiny,train.steps=6,evals.every=2,model.unroll=1", seed=3)
     seconds, losses = zip(*points)
@@ -27,6 +28,7 @@ def test_the_first_time_below_the_target_counts_and_one_that_never_comes_does_no
     assert first.notes["the end of each"] == "1.800 after 9 s, 1.600 after 5 s, 1.751 after 3 s"
 
 
+@pytest.mark.slow
 def test_the_suite_at_a_size_of_seconds(tmp_path):
     done = quick("bench", "--suite=quality", "--tiny", f"--out={tmp_path}")
     assert done.code == 0, done.err

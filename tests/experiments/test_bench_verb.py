@@ -7,6 +7,7 @@ import pytest
 from commands import quick
 
 
+@pytest.mark.slow
 def test_suites_print_and_write_what_they_timed(tmp_path):
     done = quick("bench", "--suite=checkpoint,guard", "--tiny", f"--out={tmp_path}")
     assert done.code == 0, done.err

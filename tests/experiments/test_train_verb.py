@@ -79,6 +79,7 @@ def test_other_text_under_the_same_name_is_refused(copy, tmp_path):
     assert "text.txt" in done.err and "other text" in done.err and snapshot(copy) == before
 
 
+@pytest.mark.slow
 def test_spikes_are_left_out_where_the_config_says_so(tmp_path):
     """A bound so low that after its first twenty steps about every loss over the mean is a spike."""
     for name, bound in (("off", 0.0), ("on", 0.001)):
