@@ -52,7 +52,10 @@ def _together(name, case, ways, options):
         workers = {way: stack.enter_context(start(way, size, dtype, script=options.rival))
                    for way in ("lmlab", *ways, "products")}
         steps = max(1, round((0.01 if options.tiny else SECONDS) / workers["lmlab"].ask(1)["seconds"]))
-        turn = lambda worker: worker.ask(steps)["seconds"] / (steps * tokens)
+
+        def turn(worker):
+            worker.ask(1)  # does not count: memory that a process gives back may leave the machine while others work
+            return worker.ask(steps)["seconds"] / (steps * tokens)
         figures = alternate({way: lambda w=w: turn(w) for way, w in workers.items()}, options.count(rounds))
     bare = np.multiply(figures.pop("products"), workers["lmlab"].facts["flops"] / workers["products"].facts["flops"])
     share = ratio(figures["lmlab"], bare)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain import both_ways, formula
 
 from lmlab.models import attention, ring
 from lmlab.train import sharding
@@ -24,24 +25,6 @@ CASES = {  # name: (keys, heads of keys, mask, what else attend is told)
     "one_bias": (16, 1, None, dict(bias_BHTS=BIAS[:1])),
     "cross": (8, 4, RANDOM, dict()),
 }
-
-
-def formula(q, k, v, bias, mask, scale=None, softcap=0.0):
-    """Written down once more, with whole scores."""
-    k, v = (jnp.repeat(a, q.shape[2] // a.shape[2], axis=2) for a in (k, v))
-    scores = jnp.einsum("bthk,bshk->bhts", q, k) * (q.shape[3] ** -0.5 if scale is None else scale)
-    scores = softcap * jnp.tanh(scores / softcap) if softcap else scores
-    scores = scores if bias is None else scores + bias
-    scores = scores if mask is None else jnp.where(mask, scores, -1e30)
-    return jnp.einsum("bhts,bshk->bthk", jax.nn.softmax(scores, axis=-1), v)
-
-
-def both_ways(function, *arrays):
-    """(the result, its gradients by all arrays), each entry of the result weighing something else."""
-    def run(*arrays):
-        out, back = jax.vjp(function, *arrays)
-        return out, back(jnp.cos(jnp.arange(out.size)).reshape(out.shape).astype(out.dtype))
-    return jax.jit(run)(*arrays)
 
 
 @pytest.mark.parametrize("name", CASES)
