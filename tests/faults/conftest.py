@@ -23,7 +23,7 @@ def trials(request):
     return lambda short, full: full if request.config.getoption("--full") else short
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tally(request):
     """(fault, trials, good, note) adds a row to the table at the end of the session."""
     rows = request.config.stash.setdefault(TALLY, [])
