@@ -10,7 +10,7 @@ VENV=${VENV:-$PWD/.venv}
 OURS=$VENV/.lmlab          # written first: this folder is ours to rebuild
 STAMP=$VENV/.lmlab-ready   # written last: what is installed, and from what
 LOCK=requirements.lock
-TORCH=torch==2.13.0        # an oracle of `test --all`, Python 3.11 only, never in the lock
+TORCH="torch==2.13.0 peft==0.21.2"  # oracles of `test --all`, Python 3.11 only, never in the lock
 
 say() { printf 'run.sh: %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -195,12 +195,12 @@ install_extra() {
   pip install "$what" 2>&1 | tee -a "$VENV/install.log" | progress '?' || explain_failure
 }
 
-# torch is only an oracle: where it cannot be had, the tests that compare with it are skipped.
+# These are only oracles: where they cannot be had, the tests that compare with them are skipped.
 try_torch() {
   case $had_python in 3.11.*) ;; *) return 0 ;; esac
-  say "installing $TORCH, an oracle of the tests"
-  if pip install --retries 1 "$TORCH" > "$VENV/install-torch.log" 2>&1; then return 0; fi
-  say "no $TORCH here: the tests that compare with it are skipped"
+  say "installing $TORCH, oracles of the tests"
+  if pip install --retries 1 $TORCH > "$VENV/install-torch.log" 2>&1; then return 0; fi
+  say "no $TORCH here: the tests that compare with them are skipped"
   return 1
 }
 
@@ -309,10 +309,18 @@ audit() {
 
 # --- running ---
 
-# Large arrays in huge pages, where the C library and the kernel have them: it must be known before a process starts.
+# Large arrays in huge pages, where the C library and the kernel have them; and in a process that trains, those below a
+# gigabyte kept from one step to the next. It must be known before a process starts (docs/performance.md).
 python_m() {
+  local malloc=glibc.malloc.hugetlb=1
+  case $1 in
+    experiments.train | experiments.bench)
+      malloc=$malloc:glibc.malloc.mmap_threshold=1000000000:glibc.malloc.trim_threshold=2000000000
+      malloc=$malloc:glibc.malloc.arena_max=1
+      ;;
+  esac
   unset PYTHONHOME
-  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES-$malloc}
   exec "$VENV/bin/python" -m "$@"
 }
 

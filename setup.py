@@ -18,7 +18,10 @@ CORE = [
     "optax>=0.2.6",
     "orbax-checkpoint>=0.11.25",
     "pypi-simple>=1.6",  # finds an archive's address without building it (lmlab.data.catalog)
+    "pyyaml>=6.0",  # a data set comes as YAML (lmlab.data.catalog)
+    "sacrebleu>=2.5",  # BLEU, chrF and TER as they are published
     "safetensors>=0.5",
+    "scikit-learn>=1.5",  # the baseline of labels (lmlab.eval.tasks)
     "sentencepiece>=0.2",
     "tensorboardX>=2.6.2",
     "tensorflow-datasets>=4.9.9",
@@ -31,8 +34,8 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "plan": ["libtpu>=0.0.51"],  # compiles for TPUs that are not there (lmlab.launch.plan)
     "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
-    # Oracles of the tests, never imported by lmlab. torch is one more, installed apart: see `./run.sh test --all`.
-    "parity": ["transformers>=4.50"],
+    # Oracles of the tests, never imported by lmlab. torch and peft, which wants it, come apart: see `./run.sh test --all`.
+    "parity": ["rouge-score>=0.1.2", "seqeval>=1.2.2", "transformers>=4.50"],
     # Builds the one dependency that exists only as source (promise); for the lock, so that the build is pinned too.
     "build": ["setuptools>=77"],
 }

@@ -1,4 +1,5 @@
-"""Scores text files, or a split of a run's own data, with a trained model: loss, perplexity, bits per byte.
+"""Scores text files, or a split of a run's own data, with a trained model: loss, perplexity, bits per byte; and a model
+for a task by the measures of the task, beside its baselines.
 
     ./run.sh evaluate --run=runs/x --path="notes/*.txt"
     ./run.sh evaluate --run=runs/x --split=test
@@ -6,25 +7,27 @@
 
 import sys
 import tempfile
+from pathlib import Path
 
 from absl import flags
 
 from lmlab.utils import cli, environment
 from lmlab.utils.errors import UserError
-from lmlab.utils.files import json_text
+from lmlab.utils.files import json_text, write_json
 
 RUN = flags.DEFINE_string("run", None, "A run folder; with --path also a Hugging Face folder, .gguf file, catalog:X.",
                           required=True)
 PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path); empty: a split of the run's own data.")
 SPLIT = flags.DEFINE_string("split", "validation", "The split, where no path is given.")
 FIELD = flags.DEFINE_string("field", "text", "The column of .csv or .jsonl files that holds the text.")
-STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the newest.")
+STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or its number.")
 BATCH = flags.DEFINE_integer("batch", 16, "Rows at once.")
+TASK = flags.DEFINE_string("task", "", "What is measured; empty: the task that the run was trained for, if any.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
 
 
 def main():
-    """Scores every token of the text once, exactly, and prints the result."""
+    """Scores every token of the text, or every example of the task, once, and prints the result."""
     from lmlab import run
     from lmlab.data import corpus, store
     from lmlab.eval import baselines, perplexity
@@ -33,6 +36,8 @@ def main():
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.load(RUN.value, STEP.value)
     _check(lm)
+    if TASK.value or run.reads(lm.config):
+        return print(_task(lm))
     objective = run.build_objective(lm.config, lm.tokenizer.vocab_size)
     with tempfile.TemporaryDirectory() as scratch:
         if PATH.value:
@@ -43,13 +48,31 @@ def main():
             data = run.prepare(lm.config, lm.tokenizer)
             run.check_text(RUN.value, data)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
-        whole = run.scores_whole_texts(lm.config)
+        unit = run.unit(lm.config)
         batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value)
-        score = perplexity.evaluator(lm.model, objective, batches, split.meta, whole=whole)
-        scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"],
-                                     "step": lm.step, **(baselines.lzma_bits_per_byte([], documents) if whole else {})}
+        score = perplexity.evaluator(lm.model, objective, batches, split.meta, unit=unit)
+        scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"], "step": lm.step}
+        scores |= baselines.lzma_bits_per_byte([], documents) if unit == "text" else {}
     print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
+
+
+def _task(lm):
+    """Measures the task; the report is kept in the run's folder evaluation/ too."""
+    from lmlab import run
+    from lmlab.data import corpus
+    from lmlab.eval import tasks
+    name = TASK.value or lm.config.objective.name
+    folder = Path(RUN.value) / "evaluation" / name
+    data = run.prepare(lm.config, lm.tokenizer, lm.labels)
+    if PATH.value:
+        held = list(corpus.whole(PATH.value, field=FIELD.value, reads=run.reads(lm.config)).examples("all"))
+    else:
+        run.check_text(RUN.value, data)
+        held = data.split(SPLIT.value).examples
+    report = tasks.measure(tasks.find(name).task(lm), data.split("train").examples, held, folder)
+    write_json(folder / f"{SPLIT.value if not PATH.value else 'path'}.json", report)
+    return json_text(report) if JSON.value else tasks.table(report)
 
 
 def _check(lm):

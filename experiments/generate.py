@@ -11,7 +11,7 @@ RUN = flags.DEFINE_string("run", None, "A run folder, a Hugging Face folder, a .
                           required=True)
 PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue (again for more rows); empty: a new document. "
                                    r"Escapes such as \n are understood.")
-STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the newest.")
+STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or its number.")
 MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 200, "The most tokens to make.")
 TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0: the most likely text; 1: the model's own distribution.")
 TOP_K = flags.DEFINE_integer("top_k", 0, "Draw among the k most likely tokens; 0: all.")

@@ -32,7 +32,7 @@ def main():
     workdir, original = Path(WORKDIR.value), FROM_RUN.value
     if original and (CONFIG.value is not None or workdir.resolve() == Path(original).resolve()):
         raise UserError(f"--from_run={original} brings its own config and fills a new --workdir")
-    config = run.load_config(original) if original else CONFIG.value
+    config, source = run.begin_from(run.load_config(original) if original else CONFIG.value, workdir)
     run.check(config)
     environment.set_up_jax()
     processes.join()
@@ -41,7 +41,7 @@ def main():
         print(f"changed: {line}", file=sys.stderr)
     again = f"go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}"
     try:
-        summary = session(config, workdir, resuming, original)
+        summary = session(config, workdir, resuming, original, source)
     except KeyboardInterrupt:  # outside of training, or for the second time
         print(f"\n{again}", file=sys.stderr)
         raise
@@ -54,25 +54,27 @@ def main():
         print(f"stopped after step {summary['steps']}; {again}")
 
 
-def session(config, workdir, resuming, original):
+def session(config, workdir, resuming, original, source):
     """One session of training in `workdir`, from its last checkpoint or from the start; returns its summary."""
     from lmlab import run
     from lmlab.eval import report
-    from lmlab.train import checkpoint, loop, optimizer, sharding, step
+    from lmlab.train import checkpoint, loop, sharding, step
     from lmlab.utils.logs import RunLog
     settings, evals = loop.Settings(**config.train), loop.Evals(**config.evals)
     mesh = sharding.make_mesh(**config.mesh)
     step.check_layout(settings, mesh, run.build_model(config, vocab_size=2).spec)
     known = workdir if resuming else original
-    data = processes.alike(lambda: run.prepare(config, run.load_tokenizer(known) if known else None,
-                                               progress=sys.stderr.isatty()), lambda data: data.folder.name)
-    if known:
-        run.check_text(known, data)
-    model = run.build_model(config, data.tokenizer.vocab_size)
+    tokenizer = run.load_tokenizer(known) if known else source and source.tokenizer
+    data = processes.alike(lambda: run.prepare(config, tokenizer, run.load_labels(known) if known else None,
+                                               progress=sys.stderr.isatty(),
+                                               start=lambda: run.start_of(config, source)), run.Data.digest)
+    run.check_text(known, data)
+    model = run.build_model(config, data.tokenizer.vocab_size, data.labels)
     objective = run.build_objective(config, data.tokenizer.vocab_size)
-    rule = optimizer.build(steps=settings.steps, narrowing=model.spec.narrowing, **config.optimizer)
-    strategy = step.make_strategy(settings.parallel, model, run.initialiser(config, model), objective, *rule, mesh,
-                                  seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes)
+    strategy = step.make_strategy(
+        settings.parallel, model, run.initialiser(config, model), objective, *run.build_optimizer(config, model), mesh,
+        seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes,
+        average=settings.average, trains=run.trains(config), given=run.given(source, config, model))
     with contextlib.ExitStack() as lock:
         def begin():
             lock.enter_context(only_one(workdir))
@@ -89,7 +91,7 @@ def session(config, workdir, resuming, original):
         with contextlib.closing(log), contextlib.closing(checkpoints):
             _, done = loop.train(strategy, state, run.train_batches(config, data, *strategy.part), checkpoints, log,
                                  settings=settings, evaluate=evaluate, stop=STOP, ceiling=cost[1],
-                                 eval_every=evals.every or max(1, settings.steps // 4))
+                                 evals=evals, eval_every=evals.every or max(1, settings.steps // 4))
         return report.write_summary(config, workdir, data, done, log.spent.seconds, strategy.target["params"], cost)
 
 

@@ -21,6 +21,7 @@ MAY_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.keep"
               "mesh.", "model.unroll", "model.remat", "model.attention")
 
 NAMED = ("model", "objective")  # the sections whose `name` says which function takes the rest
+PLAIN = {"seed": 0, "init_from": ""}  # fields that stand in no section, and their defaults
 
 
 def parse_arg(arg, presets):
@@ -70,8 +71,10 @@ def complete(config: ConfigDict, sections: dict) -> ConfigDict:
 def check(config: ConfigDict, sections: dict):
     """Raises a UserError for the first section, key or type that no function takes."""
     for name in config:
-        if name not in sections and name != "seed":
-            raise UserError(f"config.{name} is no section{did_you_mean(name, [*sections, 'seed'])}")
+        if name not in sections and name not in PLAIN:
+            raise UserError(f"config.{name} is no section{did_you_mean(name, [*sections, *PLAIN])}")
+    if not isinstance(start := config.get("init_from", ""), str):
+        raise UserError(f"config.init_from={start!r} must be a text: a run folder, or a model from elsewhere")
     seed = config.get("seed", 0)
     if not _fits(seed, 0) or not 0 <= seed < 2 ** 32:
         raise UserError(f"config.seed={seed!r} must be a whole number from 0 to {2 ** 32 - 1}")

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from commands import REPOSITORY, quick, text
+from lmlab import config as configs
 from lmlab import run
 from lmlab.train import checkpoint
 from lmlab.utils import trees
@@ -20,17 +21,29 @@ QUICK = ("gpt", "t5")  # a decoder and an encoder-decoder; the others are 10 to 
 SUMMARY = {"steps", "tokens", "wall_seconds", "compile_seconds", "tokens_per_second", "train_loss", "val_loss"}
 WHOLE = {"val_bits_per_byte", "lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte"}
 PART = {"val_accuracy", "unigram_loss", "unigram_accuracy"}  # what stands there where no whole text is scored
+EXAMPLES = {  # a file of each kind of examples
+    None: ("text.txt", lambda: text(words=1500)),
+    "pairs": ("pairs.tsv", lambda: "".join(f"{i} cats\tthe {i}\n" for i in range(200))),
+    "labelled": ("x.csv", lambda: "text,label\n" + "".join(f"{i} cats,{'ab'[i % 2]}\n" for i in range(200))),
+    "tagged": ("x.conll", lambda: "".join(f"{i} O\ncats B-PER\n\n" for i in range(200))),
+    "questions": ("x.jsonl", lambda: "".join(json.dumps({
+        "context": f"{i} cats", "question": "how many?", "answers": [{"text": f"{i}", "start": 0}]}) + "\n"
+        for i in range(200))),
+    "choices": ("x.jsonl", lambda: "".join(json.dumps({
+        "question": f"{i} cats?", "choices": ["no", f"{i}"], "answer": 1}) + "\n" for i in range(200))),
+    "messages": ("x.csv", lambda: "user,assistant\n" + "".join(f"{i} cats,how many?\n" for i in range(200)))}
 
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
                                   for name in NAMES])
 def test_two_steps_at_the_tiny_size(name, tmp_path):
-    (tmp_path / "text.txt").write_text(text(words=1500), "utf-8")
-    (tmp_path / "pairs.tsv").write_text("".join(f"{i} cats\tthe {i}\n" for i in range(200)), "utf-8")
-    pairs = importlib.import_module(f"configs.{name}").get_config().objective.name == "seq2seq"
-    path = [f"--config.data.path={tmp_path / 'pairs.tsv'}", "--config.data.source=files",
-            "--config.data.field=0,1"] if pairs else [f"--config.data.path={tmp_path / 'text.txt'}"]
-    folder = tmp_path / "run"
+    config = importlib.import_module(f"configs.{name}").get_config("tiny")
+    reads = "pairs" if config.objective.name == "seq2seq" else run.reads(config)
+    file, content = EXAMPLES[reads]
+    (tmp_path / file).write_text(content(), "utf-8")
+    path = [f"--config.data.path={tmp_path / file}", "--config.data.source=files",
+            *(["--config.data.field=0,1"] if reads == "pairs" else [])]
+    folder, of_examples = tmp_path / "run", run.unit(config) not in ("text", "token")
     small = "train.steps=2,train.batch=8,train.log_every=1,optimizer.warmup=1,model.unroll=1,evals.sample_tokens=8"
     done = quick("train", f"--config=configs/{name}.py:tiny,{small},tokenizer.name=bytes", f"--workdir={folder}", *path,
                  XLA_FLAGS="--xla_force_host_platform_device_count=1")
@@ -38,7 +51,7 @@ def test_two_steps_at_the_tiny_size(name, tmp_path):
 
     assert json.loads((folder / "config.json").read_text())["train"]["steps"] == 2
     summary = json.loads((folder / "summary.json").read_text())
-    wanted = SUMMARY | (WHOLE if summary["val_bits_per_byte"] is not None else PART)
+    wanted = SUMMARY | ({"val_accuracy"} if of_examples else WHOLE if summary["val_bits_per_byte"] is not None else PART)
     assert summary["finished"] and summary["steps"] == 2 and wanted <= set(summary)
     assert all(np.isfinite(summary[key]) for key in wanted)
     rows = read_metrics(folder)
@@ -49,7 +62,7 @@ def test_two_steps_at_the_tiny_size(name, tmp_path):
     assert checkpoint.newest(folder / "checkpoints") == 2 and checkpoint.damage(folder / "checkpoints" / "2") is None
     lm = run.load(folder)  # reads the tokenizer, and checks its hash
     assert lm.step == 2 and lm.tokenizer.decode(lm.tokenizer.encode("the cat")) == "the cat"
-    assert (folder / "samples" / "2.txt").read_text("utf-8").strip()
+    assert of_examples or (folder / "samples" / "2.txt").read_text("utf-8").strip()
     for plot in ("loss", "rate", "throughput", "story"):
         assert (folder / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert list(folder.glob("events.*")) and (folder / "run.json").is_file()
@@ -65,7 +78,10 @@ def test_its_presets_are_possible_and_its_docstring_gives_the_command(name):
             with pytest.raises(UserError, match="config.data.source=files needs config.data.path="):
                 run.check(config)
             config.data.path = "text.txt"
-        run.check(config)
+        if config.init_from:  # whose network it then has; experiments/test_finetuning.py begins from one
+            configs.check(config, run.sections(config))
+        else:
+            run.check(config)
         assert config.is_locked
 
 

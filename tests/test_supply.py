@@ -17,7 +17,8 @@ PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==([0-9][^ ;*]*)( ; [^\\]+)?( \\\n {4}-
 NETWORK = {"urllib", "requests", "http", "httpx", "aiohttp", "socket", "socketserver", "ssl", "ftplib", "smtplib",
            "xmlrpc", "pypi_simple", "huggingface_hub", "gcsfs", "boto3", "telnetlib", "asyncio"}
 DOOR = "lmlab/utils/archives.py"  # the one file that opens a connection
-PROGRAMS = {"lmlab/utils/environment.py": "'git'", "lmlab/bench/rivals.py": "sys.executable"}  # who starts what
+# who starts what
+PROGRAMS = {"lmlab/utils/environment.py": "'git'", "lmlab/bench/rivals.py": "sys.executable", DOOR: "'npm'"}
 
 
 # --- checks: text -> complaints ---
@@ -97,18 +98,19 @@ def test_the_environment_is_installed_from_the_lock_by_hash_and_nothing_more():
     assert len(locked) == 1 and all(flag in locked[0] for flag in ("--require-hashes", "--no-deps",
                                                                    "--no-build-isolation"))
     assert sorted(line.split(" 2>")[0].split(" >")[0] for line in installs if line not in locked) == [
-        'if pip install --retries 1 "$TORCH"', 'pip install "$what"']  # torch and jax's chips: said to be outside
-    assert re.search(r"^TORCH=torch==[0-9.]+ ", script, re.M) and 'what="jax[cuda12]==$jax"' in script
+        'if pip install --retries 1 $TORCH', 'pip install "$what"']  # oracles and jax's chips: said to be outside
+    assert re.search(r"^TORCH=\"torch==[0-9.]+ peft==[0-9.]+\" ", script, re.M) and 'what="jax[cuda12]==$jax"' in script
 
 
 @pytest.mark.parametrize("entry", [*texts.CATALOG.values(), *weights.CATALOG.values()], ids=lambda e: e.archive.file)
 def test_an_archive_is_one_version_and_one_content(entry, tmp_path, monkeypatch):
     """The file's name holds the version; anything but the pinned bytes is refused, from the index as from the cache."""
     archive = entry.archive
-    assert re.search(r"-\d+(\.\d+)+(\.tar\.gz|-py3-none-any\.whl)$", archive.file) and entry.licence
+    assert re.search(r"-\d+(\.\d+)+(\.tar\.gz|\.tgz|-(py2\.)?py3-none-any\.whl)$", archive.file) and entry.licence
     assert re.fullmatch(r"[0-9a-f]{64}", archive.sha256)
     monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(archives, "_download", lambda archive, target: target.write_bytes(b"another"))
+    for fetch in ("_download", "_pack"):
+        monkeypatch.setattr(archives, fetch, lambda archive, target: target.write_bytes(b"another"))
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / archive.file).write_bytes(b"planted")
     with pytest.raises(UserError, match=f"not {archive.sha256} as pinned"):
@@ -131,7 +133,7 @@ def test_a_wrong_byte_is_refused(tmp_path, monkeypatch):
     assert archives.fetch(archive).read_bytes() == good
 
 
-def test_one_file_opens_the_network_and_two_start_programs():
+def test_one_file_opens_the_network_and_three_start_programs():
     files = {str(p.relative_to(ROOT)): p.read_text("utf-8") for folder in ("lmlab", "experiments", "configs")
              for p in sorted((ROOT / folder).rglob("*.py"))}
     assert len(files) > 60 and not list(network(files))

@@ -6,6 +6,7 @@ all steps of that setting, in turn.
 Both clocks run from the first step on: compilation and evaluations are left out.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def measure(options) -> list[Race]:
     targets = options.chosen({f"{loss:g} nats a character": (loss, claim) for loss, claim in TARGETS.items()})
     steps = 4 if options.tiny else options.count(STEPS)
     ways, theirs, curves = rivals.there(options, ("PyTorch",)), [], []
-    for seed in range(1 if options.tiny else SEEDS):
+    seeds = 1 if options.tiny else SEEDS
+    for seed in range(seeds):
+        print(f"seed {seed + 1} of {seeds}: {', '.join([*ways, 'lmlab'])}", file=sys.stderr, flush=True)
         if ways:
             size = setting.TINY["1 x 16"] if options.tiny else setting.SIZES["4 x 128"]
             with rivals.rival("PyTorch", {**size, "vocab_size": setting.VOCABULARY, "way": "eager"},

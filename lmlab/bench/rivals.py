@@ -86,9 +86,11 @@ def ours(arguments, **environment) -> Worker:
                   XLA_PYTHON_CLIENT_PREALLOCATE=None, XLA_PYTHON_CLIENT_MEM_FRACTION="0.9", **environment)
 
 
-def rival(name, arguments, script="") -> Worker:
-    """A rival of this name, one of `there`; arguments as the program takes them."""
-    return Worker(name, [str(script or SCRIPT)], {"dtype": "float32", "device": "cpu", **arguments})
+def rival(name, arguments, script="", malloc=None) -> Worker:
+    """A rival of this name, one of `there`; arguments as the program takes them. malloc: its GLIBC_TUNABLES; none, as
+    its users start it: those of this process are what run.sh sets for lmlab."""
+    return Worker(name, [str(script or SCRIPT)], {"dtype": "float32", "device": "cpu", **arguments},
+                  GLIBC_TUNABLES=malloc)
 
 
 def verb(name, *arguments):

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from lmlab import models, objectives
 from lmlab.models import transformer
-from lmlab.train import guard, optimizer, step
+from lmlab.train import optimizer, step
 
 VOCABULARY = 65
 SIZES = {  # the first two are nanoGPT's for Shakespeare, on a CPU and on a GPU
@@ -70,7 +70,7 @@ def make(size):
     update = step.make_update(model, objective, update_rule, schedule, seed=0)
     params = nn.meta.unbox(jax.jit(functools.partial(transformer.init, model))(jax.random.key(0)))
     state = {"params": params, "opt_state": update_rule.init(params), "step": jnp.int32(0),
-             "extra": {"guard": guard.new()}}
+             "extra": step.memory()}
     return update, state, jax.device_put(tokens(**size))
 
 

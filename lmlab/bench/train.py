@@ -1,10 +1,12 @@
 """Training, tokens a second: ours beside a plain GPT in PyTorch, eager and compiled, and transformers, in turn.
 
-On a CPU also the share of the rate at which the machine does the bare matrix products of the same step; on a GPU the
-share of the chip's peak (MFU), each with the batch that fills the card.
+On a CPU also PyTorch with what run.sh tells malloc, which its users do not have and ours is not held against, and the
+share of the rate at which the machine does the bare matrix products of the same step; on a GPU the share of the chip's
+peak (MFU), each with the batch that fills the card.
 """
 
 import contextlib
+import os
 
 import jax
 import numpy as np
@@ -25,6 +27,7 @@ CPU = {"a: 4 x 128, block 64, batch 12": (setting.SIZES["4 x 128"], "float32", 2
 GPU = {"GPT-2 124M, block 1024": ({**setting.GPT2, "context": 1024, "batch": 64}, "bfloat16", 6, 1.0),
        "GPT 1.3B, block 1024": (dict(layers=24, width=2048, heads=16, context=1024, batch=32, vocab_size=50304),
                                 "bfloat16", 6, 1.0)}
+COMPILED, MALLOC = "PyTorch, compiled", "compiled, our malloc"
 TINY = {"tiny": (setting.TINY["1 x 16"], "float32", 6, 0.0)}
 
 
@@ -37,8 +40,10 @@ def measure(options) -> list[Race]:
 
 
 def start(way, size, dtype, device="cpu", script=""):
-    """The worker of a way: "lmlab", "products", or a rival's name."""
+    """The worker of a way: "lmlab", "products", MALLOC, or a rival's name."""
     arguments = {"vocab_size": setting.VOCABULARY, **size, "dtype": dtype}
+    if way == MALLOC:
+        return rivals.rival(way, {**arguments, "way": rivals.PYTORCH[COMPILED]}, script, os.environ["GLIBC_TUNABLES"])
     if way in rivals.PYTORCH:
         return rivals.rival(way, {**arguments, "way": rivals.PYTORCH[way], "device": device}, script)
     return rivals.ours({**arguments, "way": {"lmlab": "train"}.get(way, way)})
@@ -48,9 +53,10 @@ def _together(name, case, ways, options):
     """All at once in memory, and one at a time at work."""
     size, dtype, rounds, claim = case
     tokens = size["batch"] * size["context"]
+    more = [MALLOC] if COMPILED in ways and os.environ.get("GLIBC_TUNABLES") else []
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(start(way, size, dtype, script=options.rival))
-                   for way in ("lmlab", *ways, "products")}
+                   for way in ("lmlab", *ways, *more, "products")}
         steps = max(1, round((0.01 if options.tiny else SECONDS) / workers["lmlab"].ask(1)["seconds"]))
 
         def turn(worker):
@@ -59,8 +65,10 @@ def _together(name, case, ways, options):
         figures = alternate({way: lambda w=w: turn(w) for way, w in workers.items()}, options.count(rounds))
     bare = np.multiply(figures.pop("products"), workers["lmlab"].facts["flops"] / workers["products"].facts["flops"])
     share = ratio(figures["lmlab"], bare)
-    return Race(name, "tokens/s", figures, tuple(ways), claim, {
-        "of the rate of its matrix products": f"{share.median:.1%} ({share.low:.1%} – {share.high:.1%})"})
+    notes = {"of the rate of its matrix products": f"{share.median:.1%} ({share.low:.1%} – {share.high:.1%})"}
+    notes |= {f"against {way}": "{:.3f} ({:.3f} – {:.3f})".format(*ratio(figures["lmlab"], figures[way]))
+              for way in more}
+    return Race(name, "tokens/s", figures, tuple(ways), claim, notes)
 
 
 def _alone(name, case, ways, options):

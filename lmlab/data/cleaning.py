@@ -8,8 +8,8 @@ import numpy as np
 
 _LONG_PARAGRAPH = 80  # characters; shorter ones ("Raises:", "See also") recur in honest text
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n+")
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORDS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")  # a Chinese or Japanese character counts as a word
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han, for a class of a regular expression
+_WORDS = re.compile(rf"[{CJK}]|[^\s{CJK}]+")  # a Chinese or Japanese character counts as a word
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -27,14 +27,15 @@ def fraction(text: str) -> float:
     return int.from_bytes(_digest(text)) / 2**64
 
 
-def deduplicate(documents: Iterable[str], how: str) -> Iterator[str]:
+def deduplicate(documents: Iterable[str], how: str, same: Callable[[str], str] = str) -> Iterator[str]:
     """Documents without the ones seen before, in their order; blank documents are dropped in any case.
 
     Args:
       documents: texts.
       how: "document" drops exact repetitions (after whitespace normalisation); "paragraph" also cuts
         paragraphs of 80 characters or more that stood in an earlier document; "none" keeps everything that is
-        not blank. """
+        not blank.
+      same: what of a document is compared. """
     seen: set[bytes] = set()
     paragraphs: set[bytes] = set()
     for document in documents:
@@ -43,7 +44,7 @@ def deduplicate(documents: Iterable[str], how: str) -> Iterator[str]:
         if not document or document.isspace():
             continue
         if how != "none":
-            digest = _digest(document)
+            digest = _digest(same(document))
             if digest in seen:
                 continue
             seen.add(digest)

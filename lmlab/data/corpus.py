@@ -1,19 +1,20 @@
 """A corpus: documents of one source, deduplicated and split, and a fingerprint of both."""
 
 import hashlib
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as dataclass_field
 
-from lmlab.data import cleaning, embedded, readers, sources
+from lmlab.data import cleaning, embedded, formats, readers, sources
 from lmlab.utils.errors import UserError, did_you_mean
 
 _SPLITS = ("train", "validation", "test")
 _VERSION = 1  # raise when the same text would be split or cleaned in another way
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """Documents by split.
 
@@ -21,7 +22,8 @@ class Corpus:
       name: what it is, with its version. licence: as the source states it.
       splits: ("train", "validation", "test"); test may be absent.
       fingerprint: hash of the content and of how it was split. counts: documents in each split.
-      pairs: whether a document is a source text, `readers.SEPARATOR` and a target text.
+      kind: "text"; "pairs", where a document is a source text, `readers.SEPARATOR` and a target text; or a format's
+        name, where it is an example as `formats.write` writes it.
     """
 
     name: str
@@ -30,7 +32,12 @@ class Corpus:
     fingerprint: str
     counts: dict[str, int]
     _documents: Callable[[str], Iterator[str]] = dataclass_field(repr=False)
-    pairs: bool = False
+    kind: str = "text"
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the documents are pairs."""
+        return self.kind == "pairs"
 
     def documents(self, split: str) -> Iterator[str]:
         """A fresh pass over a split's documents, in a fixed order; UserError for a split it has not."""
@@ -38,10 +45,23 @@ class Corpus:
             raise UserError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
         return self._documents(split)
 
+    def examples(self, split: str) -> Iterator[dict]:
+        """A fresh pass over a split's examples, as plain JSON values; UserError where the documents are none."""
+        if self.kind in ("text", "pairs"):
+            raise UserError(f"{self.name} holds {_what(self.kind)} and no examples of a format; name other data with "
+                            "config.data.path=")
+        return map(json.loads, self.documents(split))
+
+    def texts(self, split: str) -> Iterator[str]:
+        """A fresh pass over the text in a split, what a tokenizer learns from: documents, or the texts of examples."""
+        if self.kind in ("text", "pairs"):
+            return self.documents(split)
+        return (text for example in self.examples(split) for text in formats.find(self.kind).texts(example))
+
 
 def build(source: str = "python_docs", path: str = "", validation: float = 0.05, test: float = 0.05,
           split: str = "document", dedup: str = "auto", field: str = "text", validation_path: str = "",
-          test_path: str = "", damaged: int = 0) -> Corpus:
+          test_path: str = "", damaged: int = 0, folds: int = 0, fold: int = 0, *, reads: str | None = None) -> Corpus:
     """Reads all the text once, to check it and to fingerprint it, and returns it split.
 
     Args:
@@ -55,22 +75,31 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
         cuts each document's contiguous tail, by characters. One single .txt file is always split by its tail.
       dedup: "document", "paragraph" or "none" (see `cleaning.deduplicate`), before the split; "auto" is
         "paragraph" for python_docs, whose topics quote one another, and "document" otherwise.
-      field: the csv or tsv column, jsonl field or tfds feature with the text; two, as in "de,en", make pairs.
+      field: the csv or tsv column, jsonl field or tfds feature with the text; two, as in "de,en", make pairs. Of
+        examples, what the file calls the format's FIELDS; at "text" it calls them so.
       validation_path, test_path: held-out text in files of its own; then path is all training text.
       damaged: how many damaged records (see `readers.read`) may be left out; how many were is told on stderr. 0: none.
+      folds, fold: cross-validation: the validation split is the part number `fold`, from 0, of `folds` parts of all
+        that is not in the test split, whatever `validation` is. folds=0: none.
+      reads: the format whose examples are wanted (see `formats`): of "files" and of some of the catalog; None: text or
+        pairs. Examples are split by the format's key, so that what they share stays together.
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
     """
-    check(source, path, validation, test, split, dedup, damaged)
+    check(source, path, validation, test, split, dedup, damaged, folds, fold)
     skip = readers.Damage(damaged)
-    read = _open(source, path, field, validation_path, test_path, skip)
+    read = _open(source, path, field, validation_path, test_path, skip, reads)
     if dedup == "auto":
         dedup = "paragraph" if source == "python_docs" and not path else "document"
     test = 0.0 if "test" in read.streams else test
-    if read.pairs and (split == "tail" or dedup == "paragraph"):
-        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {read.name} holds pairs, which stay "
-                        "whole; use document and document")
-    rule = (validation, test, split == "tail" or read.single_text, dedup)
+    if read.kind != "text" and (split == "tail" or dedup == "paragraph"):
+        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {read.name} holds {_what(read.kind)}, "
+                        "which stay whole; use document and document")
+    rule = (validation, test, split == "tail" or read.single_text, dedup) + ((folds, fold) if folds else ())
+    if folds and (rule[2] or "validation" in read.streams):
+        raise UserError(f"config.data.folds={folds}: the validation split of {read.name} is "
+                        f"{'the tail of its text' if rule[2] else 'given'}; leave folds at 0, or give documents to be "
+                        "split, with config.data.split=document")
     held = {"train", "validation"} | ({"test"} if test or "test" in read.streams else set())
     splits = tuple(name for name in _SPLITS if name in (held if "all" in read.streams else read.streams))
 
@@ -78,16 +107,26 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
         stream = wanted if wanted in read.streams else "all"
         return (text for name, text in _deal(read, stream, *rule) if name == wanted)
 
-    counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode() + b"pairs" * read.pairs)
+    counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode() + _mark(read))
     met = Counter()
     for stream in read.streams:
-        for name, text in _deal(read, stream, *rule, met):
+        for name, text in _deal(read, stream, *rule, met=met):
             data = text.encode("utf-8")
             digest.update(f"{name} {len(data)}\n".encode() + data)
             counts[name] += 1
     _tell(read, skip, met)
     _check_counts(read, counts, met, rule[2])
-    return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents, read.pairs)
+    return Corpus(read.name, read.licence, splits, digest.hexdigest(), counts, documents, read.kind)
+
+
+def _what(kind: str) -> str:
+    """What data of a kind are called."""
+    return kind if kind in ("text", "pairs") else f"{kind} examples"
+
+
+def _mark(source: sources.Source) -> bytes:
+    """What the kind of a source adds to its fingerprint."""
+    return b"" if source.kind == "text" else source.kind.encode()
 
 
 def _tell(source: sources.Source, skip: readers.Damage, met: Counter) -> None:
@@ -110,24 +149,25 @@ def _check_counts(source: sources.Source, counts: dict[str, int], met: Counter, 
                             "other shares (config.data.validation, config.data.test)")
         kept = sum(counts.values())
         same = f" ({met['read'] - kept} of the {met['read']} read are repetitions)" if met["read"] > kept else ""
-        tail = "" if source.pairs or by_tail else "set config.data.split=tail, "
+        tail = "" if source.kind != "text" or by_tail else "set config.data.split=tail, "
         raise UserError(f"{source.name}: none of {kept} documents{same} is in its {name} split; add documents, {tail}"
                         "or hold out other shares (config.data.validation, config.data.test)")
 
 
-def whole(path: str, field: str = "text") -> Corpus:
-    """All text of the files that `path` names as one split, "all", nothing left out: text to be scored as it is."""
-    read = sources.files(path, field=field, validation_path="", test_path="")
+def whole(path: str, field: str = "text", *, reads: str | None = None) -> Corpus:
+    """All text, or examples, of the files that `path` names as one split, "all", nothing left out: to be scored as it
+    is."""
+    read = sources.files(path, field=field, validation_path="", test_path="", reads=reads)
     documents = lambda _: map(cleaning.valid_unicode, read.streams["all"]())
-    digest, count = hashlib.sha256(b"pairs" * read.pairs), 0
+    digest, count = hashlib.sha256(_mark(read)), 0
     for text in documents("all"):
         digest.update(hashlib.sha256(text.encode("utf-8")).digest())
         count += 1
-    return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents, read.pairs)
+    return Corpus(read.name, read.licence, ("all",), digest.hexdigest(), {"all": count}, documents, read.kind)
 
 
 def check(source: str, path: str, validation: float, test: float, split: str, dedup: str,
-          damaged: int = 0, **_: str) -> None:
+          damaged: int = 0, folds: int = 0, fold: int = 0, **_: str) -> None:
     """Refuses values of `build` that mean nothing, by name, and reads no text. Raises UserError."""
     choices = (("source", source, ("python_docs", "python_calls", "files", "tfds", "catalog")),
                ("split", split, ("document", "tail")),
@@ -141,6 +181,9 @@ def check(source: str, path: str, validation: float, test: float, split: str, de
                         "above 0, the second at least 0, their sum below 1")
     if damaged < 0:
         raise UserError(f"config.data.damaged={damaged} must be at least 0")
+    if folds and not (folds > 1 and 0 <= fold < folds):
+        raise UserError(f"config.data.folds={folds}, config.data.fold={fold}: the first must be 0 (none) or at least "
+                        "2, the second from 0 to one less than the first")
     if source not in ("python_docs", "python_calls") and not path:
         raise UserError(f"config.data.source={source} needs config.data.path=")
     if source == "python_calls" and path:
@@ -148,32 +191,42 @@ def check(source: str, path: str, validation: float, test: float, split: str, de
 
 
 def _open(source: str, path: str, field: str, validation_path: str, test_path: str,
-          skip: Callable[[UserError], None]) -> sources.Source:
-    """The source that the arguments name."""
+          skip: Callable[[UserError], None], reads: str | None) -> sources.Source:
+    """The source that the arguments name, of the kind that is wanted."""
     if (validation_path or test_path) and not (path and source in ("files", "python_docs")):
         raise UserError("config.data.validation_path and config.data.test_path go with files of your own: "
                         "set config.data.path= too")
-    if source == "tfds":
-        return sources.tfds(path, field=field, skip=skip)
     if source == "catalog":
         from lmlab.data import catalog  # brings an HTTP client along
-        return catalog.load(path)
-    if path:
-        return sources.files(path, field=field, validation_path=validation_path, test_path=test_path, skip=skip)
-    return embedded.python_calls() if source == "python_calls" else embedded.python_docs()
+        read = catalog.load(path)
+    elif source == "tfds":
+        read = sources.tfds(path, field=field, skip=skip)
+    elif path:
+        return sources.files(path, field=field, validation_path=validation_path, test_path=test_path, skip=skip,
+                             reads=reads)
+    else:
+        read = embedded.python_calls() if source == "python_calls" else embedded.python_docs()
+    if read.kind != (reads or read.kind) or not reads and read.kind not in ("text", "pairs"):
+        raise UserError(f"{read.name} holds {_what(read.kind)}, and {_what(reads or 'text')} is what "
+                        "config.objective.name reads; name other data with config.data.path=, or another objective")
+    return read
 
 
 def _deal(source: sources.Source, stream: str, validation: float, test: float, by_tail: bool, dedup: str,
-          met: Counter | None = None) -> Iterator[tuple[str, str]]:
+          folds: int = 0, fold: int = 0, met: Counter | None = None) -> Iterator[tuple[str, str]]:
     """One pass over a stream as (split, text): "all" is shared out, the others are splits already."""
+    key = same = str
+    if source.kind not in ("text", "pairs"):
+        module = formats.find(source.kind)
+        key, same = formats.of_document(module.key), formats.of_document(module.same)
     texts = _valid(source.streams[stream](), Counter() if met is None else met)
-    for text in cleaning.deduplicate(texts, dedup):
+    for text in cleaning.deduplicate(texts, dedup, same):
         if stream != "all":
             yield stream, text
         elif by_tail:
             yield from _tail(text, validation, test)
         else:
-            yield _home(text, validation, test), text
+            yield _home(cleaning.fraction(key(text)), validation, test, folds, fold), text
 
 
 def _valid(texts: Iterator[str], met: Counter) -> Iterator[str]:
@@ -185,10 +238,14 @@ def _valid(texts: Iterator[str], met: Counter) -> Iterator[str]:
         yield valid
 
 
-def _home(text: str, validation: float, test: float) -> str:
-    """The split that a document's hash falls into."""
-    place = cleaning.fraction(text)
-    return "validation" if place < validation else "test" if place < validation + test else "train"
+def _home(place: float, validation: float, test: float, folds: int, fold: int) -> str:
+    """The split of a document whose key falls at `place` in [0, 1)."""
+    if validation <= place < validation + test:
+        return "test"
+    if not folds:
+        return "validation" if place < validation else "train"
+    rest = (place if place < validation else place - test) / (1 - test)  # in [0, 1), were it exact
+    return "validation" if min(int(rest * folds), folds - 1) == fold else "train"
 
 
 def _tail(text: str, validation: float, test: float) -> Iterator[tuple[str, str]]:

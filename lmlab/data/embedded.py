@@ -53,7 +53,7 @@ def _cached(name: str, title: str, collect: Callable[[Path, list[Path]], Iterabl
                             "name files of your own with config.data.path=")
         write_text(cached, "".join(json.dumps(row) + "\n" for row in rows))
     return Source(f"{title} {platform.python_version()}", "PSF-2.0", {"all": lambda: readers.read(cached, field)},
-                  pairs="," in field)
+                  kind="pairs" if "," in field else "text")
 
 
 def _topics(path: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lmlab.utils.errors import UserError
 
@@ -55,9 +55,9 @@ def refuse(error: UserError) -> None:
     raise error
 
 
-def find(paths: str) -> list[Path | Parallel]:
+def find(paths: str, also: tuple[str, ...] = ()) -> list[Path | Parallel]:
     """The files that comma-separated names and globs stand for, each once, sorted within a glob; "a.de+a.en" stands
-    for two files of Parallel text.
+    for two files of Parallel text. `also`: kinds of files that are no text, as in `kind`.
 
     Raises:
       UserError: if one matches nothing, or a file that holds no plain text by its name.
@@ -78,7 +78,7 @@ def find(paths: str) -> list[Path | Parallel]:
         found |= dict.fromkeys(matches)
     for path in found:
         if isinstance(path, Path):
-            kind(path)
+            kind(path, also)
     return list(found)
 
 
@@ -109,12 +109,13 @@ def pair(source: str, target: str) -> str:
     return SEPARATOR.join(parts) if all(parts) else ""
 
 
-def kind(path: Path) -> str:
-    """".csv", ".tsv", ".jsonl", or ".txt" for any other name (.md, .py, ...); UserError for one that is no text."""
+def kind(path: Path, also: tuple[str, ...] = ()) -> str:
+    """".csv", ".tsv", ".jsonl", one of `also` (".json"), or ".txt" for any other name (.md, .py, ...); UserError for a
+    file that is no text."""
     suffix = (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix).lower()
-    if suffix in _NO_TEXT:
+    if suffix in _NO_TEXT and suffix not in also:
         raise UserError(f"{path}: {suffix} is not read; convert it to .txt, .csv, .tsv or .jsonl (or .gz of one)")
-    return suffix if suffix in _TABLES else ".txt"
+    return suffix if suffix in _TABLES + also else ".txt"
 
 
 def read(path: Path | Parallel, field: str, skip: Callable[[UserError], None] = refuse) -> Iterator[str]:
@@ -133,16 +134,21 @@ def read(path: Path | Parallel, field: str, skip: Callable[[UserError], None] = 
     if isinstance(path, Parallel):
         documents = _aligned(path, skip)
     elif kind(path) == ".txt":
-        documents = ("".join(_sound(_lines(one), skip)) for one in [path])
+        documents = ("".join(text for _, text in lines(one, skip)) for one in [path])
     else:
-        rows = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}[kind(path)](path, fields(field), skip)
-        documents = (pair(*row) if len(row) == 2 else row[0] for row in rows)
+        names = fields(field)
+        rows = _texts(path, names, skip) if kind(path) == ".jsonl" else cells(path, names, skip)
+        documents = (pair(row[names[0]], row[names[1]]) if len(names) == 2 else row[names[0]] for _, row in rows)
+    yield from filled(path, (text for text in documents if text and not text.isspace()))
+
+
+def filled(path: Path | Parallel, documents: Iterable) -> Iterator:
+    """All that is read from a file; UserError where that is nothing, or one document of it does not fit in memory."""
     empty = True
     try:
-        for text in documents:
-            if text and not text.isspace():
-                empty = False
-                yield text
+        for document in documents:
+            empty = False
+            yield document
     except MemoryError:  # a line, or a .txt, of gigabytes; or what a small .gz unpacks to
         raise UserError(f"{path}: one document of it is larger than memory; split it, or give one a line") from None
     if empty:
@@ -182,13 +188,13 @@ def _lines(path: Path) -> Iterator[tuple[str, UserError | None]]:
                         ) from error
 
 
-def _sound(lines: Iterable[tuple[str, UserError | None]], skip) -> Iterator[str]:
-    """The lines that nothing is wrong with."""
-    for line, fault in lines:
+def lines(path: Path, skip: Callable[[UserError], None] = refuse) -> Iterator[tuple[str, str]]:
+    """(where, line) of the lines that nothing is wrong with; where is "FILE, line N"."""
+    for number, (line, fault) in enumerate(_lines(path), 1):
         if fault:
             skip(fault)
         else:
-            yield line
+            yield f"{path}, line {number}", line
 
 
 def _aligned(paths: Parallel, skip) -> Iterator[str]:
@@ -205,13 +211,30 @@ def _aligned(paths: Parallel, skip) -> Iterator[str]:
             yield pair(source[0], target[0])
 
 
-def _csv_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
-    """The named columns of a csv file, or of a tsv file (tabs between cells, no quotes)."""
+def columns(path: Path) -> list[str]:
+    """The cells of the first row of a .csv or .tsv file; none of a file that `cells` refuses."""
+    try:
+        return next(filter(None, _table(path, (line for line, _ in _lines(path)))), [])
+    except csv.Error:
+        return []
+
+
+def _table(path: Path, lines: Iterable[str]):
+    """A csv reader; of a .tsv file: tabs between cells, no quotes."""
     csv.field_size_limit(_LONGEST_CELL)
     form = dict(delimiter="\t", quoting=csv.QUOTE_NONE) if kind(path) == ".tsv" else {}
+    return csv.reader(lines, strict=True, **form)
+
+
+def cells(path: Path, fields: list[str],
+          skip: Callable[[UserError], None] = refuse) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, {column: cell}) of the rows of a .csv or .tsv file.
+
+    Args:
+      fields: the columns that are wanted; all numbers: of a file without a header. skip: as in `read`.
+    """
     faults = []  # of the lines of the row in hand
-    rows = csv.reader((faults.append(fault) or line if fault else line for line, fault in _lines(path)),
-                      strict=True, **form)
+    rows = _table(path, (faults.append(fault) or line if fault else line for line, fault in _lines(path)))
     try:
         header = next(filter(None, rows), [])  # blank lines are no rows
         bare = all(field.isdecimal() for field in fields) and not set(fields) <= set(header)  # no header row
@@ -220,11 +243,11 @@ def _csv_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
         names = [str(i) for i in range(len(header))] if bare else header
         for field in fields:
             if names and field not in names:
-                raise UserError(f"{path}, line 1: no column {field!r}; it has {_some(names)} "
+                raise UserError(f"{path}, line 1: no column {field!r}; it has {some(names)} "
                                 "(choose one with config.data.field=)")
-        places = [names.index(field) for field in fields] if names else []
+        places = {name: names.index(name) for name in fields} if names else {}
         for row in itertools.chain([header] if bare else [], rows):
-            short = next((field for field, place in zip(fields, places) if place >= len(row)), None)
+            short = next((field for field, place in places.items() if place >= len(row)), None)
             if row and short is not None:
                 faults.append(UserError(f"{path}, line {rows.line_num}: the row ends before column {short!r}; "
                                         "complete it or remove it"))
@@ -232,35 +255,43 @@ def _csv_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
                 skip(faults[0])
                 faults.clear()
             elif row:
-                yield [row[place] for place in places]
+                yield f"{path}, line {rows.line_num}", {name: row[place] for name, place in places.items()}
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: not csv ({error}); quote cells that hold quotes or "
                         "line breaks") from error
 
 
-def _json_rows(path: Path, fields: list[str], skip) -> Iterator[list[str]]:
-    """The named fields of each line of a jsonl file."""
-    for number, (line, fault) in enumerate(_lines(path), 1):
+def values(path: Path, skip: Callable[[UserError], None] = refuse) -> Iterator[tuple[str, Any]]:
+    """(where, value) of each line of a jsonl file."""
+    for where, line in lines(path, skip):
         if line.isspace():
             continue
         try:
-            row = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            skip(fault or UserError(f"{path}, line {number}: not JSON ({error}); give one object a line"))
+            skip(UserError(f"{where}: not JSON ({error}); give one object a line"))
             continue
+        yield where, value
+
+
+def _texts(path: Path, fields: list[str], skip) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, object) of the lines of a jsonl file that have text in the fields."""
+    for where, row in values(path, skip):
         field = next((name for name in fields if not isinstance(row, dict) or not isinstance(row.get(name), str)), None)
-        if field is not None:
-            has = f"a {type(row).__name__}" if not isinstance(row, dict) else (
-                f"{type(row[field]).__name__} there" if field in row else _some(row))
-            fault = fault or UserError(f"{path}, line {number}: no text in field {field!r}; it has {has} "
-                                       "(choose one with config.data.field=)")
-        if fault:
-            skip(fault)
+        if field is None:
+            yield where, row
         else:
-            yield [row[name] for name in fields]
+            skip(UserError(f"{where}: {missing(row, field)}"))
 
 
-def _some(names: Iterable[str]) -> str:
+def missing(row: Any, field: str) -> str:
+    """What is wrong with a value that has no text in a field, and what it has instead."""
+    has = f"a {type(row).__name__}" if not isinstance(row, dict) else (
+        f"{type(row[field]).__name__} there" if field in row else some(row))
+    return f"no text in field {field!r}; it has {has} (choose one with config.data.field=)"
+
+
+def some(names: Iterable[str]) -> str:
     """The first of the names, for a line that has to end."""
     first = [name[:40] for name in itertools.islice(names, 9)]
     return ", ".join(first[:8] + ["..."] * (len(first) > 8))

@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
+from lmlab.data import chat
 from lmlab.data.cleaning import valid_unicode
 from lmlab.data.features import sequences
 from lmlab.decoding import beam, sampling
@@ -35,7 +36,7 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
       UserError: for a value outside its range, an encoder, a prompt that the tokenizer or the model cannot read.
     """
     sampler = sampling.Sampler(temperature, top_k, top_p, min_p, repetition_penalty)
-    _check(lm.model.spec, sampler, max_new_tokens=max_new_tokens, seed=seed, beams=beams, length_penalty=length_penalty)
+    _check(lm, sampler, max_new_tokens=max_new_tokens, seed=seed, beams=beams, length_penalty=length_penalty)
     rows = prompts if isinstance(prompts, str) else list(prompts)
     one = isinstance(rows, str) or _are_ids(rows)
     rows = [rows] if one else rows
@@ -63,15 +64,18 @@ def generate(lm, prompts, *, max_new_tokens=100, temperature=1.0, top_k=0, top_p
 
 
 def _ends(lm):
-    """The tokens that end a text: eod, and whatever else a model from elsewhere says (the end of a turn in a chat)."""
+    """The tokens that end a text: eod, the end of a turn in a chat, and whatever else a model from elsewhere says."""
     said = ((lm.config or {}).get("extras") or {}).get("generation") or {}
     eos = said.get("eos", ())
-    return {lm.tokenizer.eod, *([eos] if isinstance(eos, int) else eos)}
+    return {lm.tokenizer.eod, *chat.ends(lm.tokenizer), *([eos] if isinstance(eos, int) else eos)}
 
 
-def _check(spec, sampler, **values):
+def _check(lm, sampler, **values):
     """Raises a UserError for a value outside its range, and for a model that makes no text."""
-    if spec.attends == "full":
+    if lm.labels is not None:
+        raise UserError(f"this model has a head for config.objective.name={lm.config.objective.name} and makes no text; "
+                        "use one that was trained to write")
+    if lm.model.spec.attends == "full":
         raise UserError('an encoder makes no text; use lmlab.pipeline("feature-extraction", ...) for what it makes of '
                         'one')
     sampling.check(sampler)

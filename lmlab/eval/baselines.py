@@ -3,6 +3,7 @@
 import contextlib
 import lzma
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -99,6 +100,23 @@ def _shared(batches, eod):
                 shares.append(len(first & second) / max(1, min(len(first), len(second))))
                 labels.append(pair)
     return np.array(shares), np.array(labels) > 0
+
+
+def bm25(query, candidates, collection, k1=1.2, b=0.75) -> list[float]:
+    """How well candidates answer a query by the words that they share with it: Okapi BM25 (Robertson & Zaragoza 2009,
+    equation 3.15, their usual k1 and b), a word's rarity being log(1 + (N - n + 1/2) / (n + 1/2)), which is never negative.
+
+    Args:
+      query: its words. candidates, collection: the words of each; of the N texts of the collection, n hold a word.
+    """
+    frequency = Counter(word for words in collection for word in set(words))
+    count, average = len(collection), max(1, sum(map(len, collection))) / max(1, len(collection))
+    rarity = {word: math.log(1 + (count - frequency[word] + 0.5) / (frequency[word] + 0.5)) for word in set(query)}
+
+    def score(words):
+        here, slow = Counter(words), k1 * (1 - b + b * len(words) / average)
+        return sum(rare * here[word] * (k1 + 1) / (here[word] + slow) for word, rare in rarity.items() if here[word])
+    return [score(words) for words in candidates]
 
 
 def _counts(tokens, vocab_size, piece=1 << 20):

@@ -29,37 +29,40 @@ def totals(score, params, batches, put=lambda batch: batch) -> dict:
     return sums
 
 
-def summarise(sums, *, n_bytes, n_words, whole=True) -> dict:
+def summarise(sums, *, n_bytes, n_words, unit="text") -> dict:
     """Scores of a split from its totals.
 
     Args:
-      sums: what `totals` gives; "loss" holds nats and tokens. n_bytes, n_words: of the text, UTF-8 and
-        whitespace-separated. whole: whether every token of the text is a target, once.
+      sums: what `totals` gives; "loss" holds nats and how many of the unit. n_bytes, n_words: of the text, UTF-8 and
+        whitespace-separated. unit: what the loss is a mean over, as run.unit tells it.
     Returns:
-      loss (nats a target), perplexity (a target), tokens (targets), and every other metric as a mean; of a whole text
-      also word_perplexity and bits_per_byte (the end-of-document tokens are paid for, their bytes are not counted).
+      loss (nats a unit) and every other metric as a mean; how many of the unit; of tokens perplexity (a token);
+      of a whole text also word_perplexity and bits_per_byte (the end-of-document tokens are paid for, their bytes are
+      not counted).
     """
-    nats, tokens = sums["loss"]
+    nats, count = sums["loss"]
     scores = {name: total / max(weight, 1e-9) for name, (total, weight) in sums.items()}
-    scores |= {"perplexity": _exp(scores["loss"]), "tokens": int(tokens)}
-    return scores if not whole else scores | {"word_perplexity": _exp(nats / max(n_words, 1)),
-                                              "bits_per_byte": nats / math.log(2) / max(n_bytes, 1)}
+    if unit not in ("text", "token"):
+        return scores | {f"{unit}s": int(count)}
+    scores |= {"perplexity": _exp(scores["loss"]), "tokens": int(count)}
+    return scores if unit == "token" else scores | {"word_perplexity": _exp(nats / max(n_words, 1)),
+                                                    "bits_per_byte": nats / math.log(2) / max(n_bytes, 1)}
 
 
 def _exp(x):
     return math.exp(x) if x < 700 else math.inf
 
 
-def evaluator(model, objective, batches, meta, put=lambda batch: batch, whole=True):
+def evaluator(model, objective, batches, meta, put=lambda batch: batch, unit="text"):
     """params -> the scores of one split (`summarise`), compiled at the first call.
 
     batches: eval_batches of the split. meta: its counts from the token store. put: rows -> device arrays.
-    whole: as in `summarise`.
+    unit: as in `summarise`.
     """
     score = make_scorer(model, objective)
 
     def evaluate(params):
         params = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jax.device_put(x), params)
         sums = totals(score, params, batches, put)
-        return summarise(sums, n_bytes=meta["bytes"], n_words=meta["words"], whole=whole)
+        return summarise(sums, n_bytes=meta["bytes"], n_words=meta["words"], unit=unit)
     return evaluate

@@ -1,7 +1,6 @@
 """What a training run is measured by on the way, and the account it gives at its end: summary, plots, table."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import jax
@@ -10,40 +9,38 @@ from jax.experimental import multihost_utils
 from lmlab import config as configs
 from lmlab import run
 from lmlab.eval import baselines, perplexity, samples
-from lmlab.models import flops
+from lmlab.models import flops, nf4
 from lmlab.train import sharding
 from lmlab.utils import chips, sealed
 from lmlab.utils.files import finite, write_text
 from lmlab.utils.logs import CLOCKS, read_metrics
-from lmlab.utils.trees import count
 
 BASELINE_BATCHES = 2000
 BASELINES = ("lzma_bits_per_byte", "lzma_primed_bits_per_byte", "unigram_bits_per_byte", "unigram_loss",
              "unigram_accuracy", "overlap_accuracy")
 TOLD = {"loss": "loss", "bits_per_byte": "bits per byte", "accuracy": "accuracy", "pair_accuracy": "pairs",
-        "replaced_accuracy": "replaced or not"}
+        "replaced_accuracy": "replaced or not", "margin": "margin"}
 
 
 def make_evaluation(config, workdir, data, model, objective, mesh, log):
-    """(step, params) -> {"val_loss", "val_perplexity", ...}: exact scores over the validation split; writes samples.
-
-    Samples go to samples/STEP.txt.
+    """(step, params) -> {"val_loss", "val_perplexity", ...}: exact scores over the validation split; writes samples of
+    a model that makes text, to samples/STEP.txt.
     """
     split = data.split("validation")
-    ways = math.prod(mesh.shape[axis] for axis in sharding.ROWS)
+    ways = sharding.ways(mesh.shape)
     rows = -(-(config.evals.batch or config.train.batch // config.train.accumulation) // ways) * ways
     on_mesh = config.train.parallel == "jit"
     # pmap scores on one device of each process, which then has to see every row; jit sums over all devices.
     part = sharding.share(mesh) if on_mesh else (0, 1)
-    batches = run.eval_batches(config, split, data.tokenizer, rows, *part)
-    shown = run.eval_batches(config, split, data.tokenizer, max(1, config.evals.samples))  # alike in every process
+    make = lambda rows, *part: run.eval_batches(config, split, data.tokenizer, rows, *part, labels=data.labels)
+    batches, shown = make(rows, *part), make(max(1, config.evals.samples))  # the second are alike in every process
     put = (lambda b: sharding.put_batch(b, mesh, part)) if on_mesh else (lambda b: b)
-    score = perplexity.evaluator(model, objective, batches, split.meta, put, run.scores_whole_texts(config))
+    score = perplexity.evaluator(model, objective, batches, split.meta, put, run.unit(config))
     score = sharding.on_mesh(mesh, score) if on_mesh else score
 
     def evaluate(step, params):
         scores = score(params)
-        if config.evals.samples and config.evals.sample_tokens:
+        if config.evals.samples and config.evals.sample_tokens and data.labels is None:
             lm = run.LM(model, jax.tree.map(_own, params), data.tokenizer, config, step)
             text = samples.write(lm, shown, config.evals, config.seed)
             if jax.process_index() == 0:
@@ -88,15 +85,15 @@ def write_summary(config, workdir, data, done, spent, shapes, cost) -> dict | No
     seconds, (each, ceiling) = sum(spent.values()), cost
     speed = _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r])
     summary = {
-        "finished": not done.stopped, "steps": done.step,
-        "parameters": count(shapes), "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
+        "finished": not done.stopped, "steps": done.step, "unit": run.unit(config),
+        "parameters": nf4.count(shapes), "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
         "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
         "goodput": {part: round(s / seconds, 6) for part, s in spent.items()},
         "tokens_per_second": speed, "flops_per_token": each,
         **({"mfu": speed / ceiling} if speed and ceiling else {}),
         "train_loss": _last(rows, "loss"), "corpus": held_out["name"], "licence": held_out["licence"],
         "validation_bytes": held_out["bytes"], "overlap_13gram": held_out.get("overlap_13gram"),
-        "tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"]),
+        **({"tokens_per_byte": held_out["tokens"] / max(1, held_out["bytes"])} if "tokens" in held_out else {}),
         "skipped_steps": int(sum(r.get("skipped", 0) for r in rows)),
         "val_bits_per_byte": None, **_newest(rows, "val_")}
     if "val_replaced_share" in summary:
@@ -113,9 +110,12 @@ def write_summary(config, workdir, data, done, spent, shapes, cost) -> dict | No
 def measure_baselines(config, data) -> dict:
     """What the objective's scores stand beside. Of whole texts, in bits per held-out byte: lzma alone, lzma primed
     with the training text, the training unigram. Else the unigram of the targets, and of pairs the tokens they share,
-    learned from an epoch of the training text, but at most BASELINE_BATCHES."""
+    learned from an epoch of the training text, but at most BASELINE_BATCHES. None where the loss is of examples,
+    whose tasks have their own."""
+    if run.unit(config) not in ("text", "token"):
+        return {}
     train, held_out = data.split("train", config.train.damaged_rows), data.split("validation")
-    if run.scores_whole_texts(config):
+    if run.unit(config) == "text":
         return baselines.lzma_bits_per_byte(data.corpus.documents("train"), data.corpus.documents("validation")) | {
             "unigram_bits_per_byte": baselines.unigram_bits_per_byte(
                 train.tokens, held_out.tokens, data.tokenizer.vocab_size, held_out.meta["bytes"])}
@@ -173,14 +173,16 @@ def _story(workdir, steps):
 
 def table(summary, workdir) -> str:
     """The end of a run, for people: figures, a sample, where the pictures are."""
-    workdir = Path(workdir)
-    lines = [("held-out loss", "val_loss", "nats a token"), ("", "unigram_loss", "unigram"),
+    workdir, unit = Path(workdir), summary.get("unit", "token")
+    of_task = unit not in ("text", "token")
+    lines = [("held-out loss", "val_loss", f"nats {'an' if unit == 'example' else 'a'} {unit if of_task else 'token'}"),
+             ("", "unigram_loss", "unigram"),
              ("perplexity", "val_perplexity", "a token"),
              ("", "val_word_perplexity", "a word"), ("bits per byte", "val_bits_per_byte", "this model"),
              ("", "lzma_bits_per_byte", "lzma"),
              ("", "lzma_primed_bits_per_byte", "lzma primed with the training text"),
              ("", "unigram_bits_per_byte", "unigram"),
-             ("accuracy", "val_accuracy", "of the most likely token"),
+             ("accuracy", "val_accuracy", "of the most likely label" if of_task else "of the most likely token"),
              ("", "unigram_accuracy", "always the most common token"),
              ("pairs", "val_pair_accuracy", "told right"), ("", "overlap_accuracy", "by the tokens they share"),
              ("replaced", "val_replaced_accuracy", "told from the original"),
@@ -189,14 +191,14 @@ def table(summary, workdir) -> str:
              ("time", "wall_seconds", "seconds")]
     sample = workdir / "samples" / f"{summary['steps']}.txt"
     text = sample.read_text("utf-8", "replace").rstrip("\n").split("\n") if sample.is_file() else []
-    return "\n".join([
-        f"\n{summary['corpus']}, {summary['steps']} steps",
-        *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines
-          if summary.get(name) is not None),
-        *_spent(summary.get("goodput", {})),
-        "\nsamples:", *(f"  | {line}" for line in text[:20]), "",
-        f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)",
-        f"samples  {workdir / 'samples'}", f"more     ./run.sh generate --run={workdir}"])
+    head = [f"\n{summary['corpus']}, {summary['steps']} steps",
+            *(f"  {label:14}{summary[name]:12,.4g}  {what}" for label, name, what in lines
+              if summary.get(name) is not None), *_spent(summary.get("goodput", {}))]
+    shown = ["\nsamples:", *(f"  | {line}" for line in text[:20])] if text else []
+    tail = ["", f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)"]
+    tail += [f"samples  {workdir / 'samples'}"] if text else []
+    verb = "evaluate --split=test" if of_task else "generate"
+    return "\n".join([*head, *shown, *tail, f"more     ./run.sh {verb} --run={workdir}"])
 
 
 def _spent(goodput):

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 
+from lmlab import run
 from lmlab.data.features import sequences
 from lmlab.decoding.cached import continuations
 from lmlab.decoding.sampling import Sampler
@@ -23,6 +24,8 @@ def write(lm, batches, evals, seed) -> str:
         texts = _guesses(lm, batches[0], evals.samples)
     elif lm.model.spec.encoder_layers:
         texts = _answers(lm, batches[0], evals, seed)
+    elif run.reads(lm.config) in ("messages", "preferences"):
+        texts = _replies(lm, batches[0], evals, seed)
     else:
         texts = [evals.prompt + text for text in generate(
             lm, [evals.prompt] * evals.samples, seed=seed, max_new_tokens=evals.sample_tokens,
@@ -32,7 +35,7 @@ def write(lm, batches, evals, seed) -> str:
 
 def spell(tokenizer, ids) -> str:
     """The text of ids, special tokens written out as <role>."""
-    roles = {i: role for role, i in tokenizer.specials.items()}
+    roles = {i: role for role, i in tokenizer.specials.items() if i != tokenizer.eod}
     text, run = "", []
     for i in [*ids, None]:
         if i is None or i in roles or i == tokenizer.eod:
@@ -58,6 +61,25 @@ def _answers(lm, batch, evals, seed):
     cut = lambda ids: ids[:ids.index(eod)] if eod in ids else ids
     return [f"{spell(lm.tokenizer, source)}\n=> {spell(lm.tokenizer, cut(ids))}\n(is {spell(lm.tokenizer, target)})"
             for (source, target), ids in zip(pairs, made)]
+
+
+def _replies(lm, batch, evals, seed):
+    """The first prompt of each of a batch's rows, the model's reply and the one that is there."""
+    told = []
+    for ids, targets, weights in _first_texts(batch)[:evals.samples]:
+        begin = int(weights.argmax())
+        told.append((ids[:begin + 1].tolist(), targets[begin:][weights[begin:] > 0].tolist()))
+    replies = generate(lm, [prompt for prompt, _ in told], seed=seed, max_new_tokens=evals.sample_tokens,
+                       temperature=evals.temperature)
+    return [f"{spell(lm.tokenizer, prompt)}\n=> {reply}\n(is {spell(lm.tokenizer, target)})"
+            for (prompt, target), reply in zip(told, replies)]
+
+
+def _first_texts(batch):
+    """(tokens, targets, weights) of the first segment of each row that has one."""
+    names = ("tokens", "targets", "weights")
+    firsts = enumerate(batch["segments"] == 1)
+    return [tuple(batch[name][b][mine] for name in names) for b, mine in firsts if mine.any()]
 
 
 def _guesses(lm, batch, count):

@@ -71,18 +71,19 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def write(folder: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a folder's model.safetensors, whole or not at all, and marked as transformers marks its own."""
+def write(folder: str | Path, arrays: Mapping[str, np.ndarray], file: str = FILE) -> None:
+    """Writes a folder's model.safetensors, or another `file`, whole or not at all, and marked as transformers marks its
+    own."""
     from safetensors.numpy import save_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{FILE}.", dir=folder) as temporary:
-        path = Path(temporary) / FILE
+    with tempfile.TemporaryDirectory(prefix=f".{file}.", dir=folder) as temporary:
+        path = Path(temporary) / file
         save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, {"format": "pt"})
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(path, folder / FILE)
+        with open(path, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(path, folder / file)
 
 
 def map_file(path: Path) -> np.ndarray:

@@ -20,8 +20,8 @@ import numpy as np
 
 from lmlab import run
 from lmlab.launch import hlo, strategy
-from lmlab.models import flops
-from lmlab.train import optimizer, sharding, step
+from lmlab.models import flops, nf4
+from lmlab.train import sharding, step
 from lmlab.utils import chips
 from lmlab.utils.errors import UserError
 
@@ -125,9 +125,10 @@ def of_config(config, topology, vocab_size=0) -> Plan:
     model = run.build_model(config, vocab_size)
     mesh = sharding.make_mesh(**config.mesh, devices=found)
     step.check_layout(settings, mesh, model.spec)
-    rule = optimizer.build(steps=settings.steps, narrowing=model.spec.narrowing, **config.optimizer)
     how = step.make_strategy("jit", model, run.initialiser(config, model), run.build_objective(config, vocab_size),
-                             *rule, mesh, seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes)
+                             *run.build_optimizer(config, model), mesh, seed=config.seed,
+                             accumulation=settings.accumulation, spikes=settings.spikes, average=settings.average,
+                             trains=run.trains(config))
     batch = {name: np.broadcast_to(value, (settings.batch, *value.shape[1:])) for name, value in row(config).items()}
     work = work_of(config, model.spec, batch)
     return make(how, batch, work, mesh, topology)
@@ -145,9 +146,9 @@ def make(how, batch, work, mesh, topology) -> Plan:
     """Compiles the step of a `step.Strategy` for its devices. batch: arrays, whose shapes count."""
     sizes, target = dict(mesh.shape), how.target
     chip = chips.CHIPS.get(topology.partition(":")[0])
-    plan = Plan(topology, sizes, work, sum(leaf.size for leaf in jax.tree.leaves(target["params"])),
+    plan = Plan(topology, sizes, work, nf4.count(target["params"]),
                 held(target["params"]), held(target["opt_state"]),
-                sum(a.nbytes for a in batch.values()) / strategy.ways(sizes) / sizes.get("context", 1),
+                sum(a.nbytes for a in batch.values()) / sharding.ways(sizes) / sizes.get("context", 1),
                 tuple(strategy.predicted(target["params"], work, sizes)), chip.memory if chip else 0.0,
                 flops.train_step(work.spec, target["params"], work.rows, work.length, work.source, work.targets)
                 / mesh.size)

@@ -2,7 +2,7 @@
 
 import math
 
-from lmlab.launch import strategy
+from lmlab.train import sharding
 
 
 def size(n) -> str:
@@ -67,17 +67,17 @@ def remedy(plan) -> str:
     """What would make a plan fit that does not, in one sentence with numbers."""
     work, state = plan.work, plan.parameter_bytes * 2 + plan.optimizer_bytes + plan.batch_bytes
     said = f"it does not fit: {size(plan.needed)} of {size(plan.capacity)} a device; "
-    split = math.prod(plan.mesh.values()) // strategy.ways(plan.mesh) * plan.mesh["fsdp"]
+    split = math.prod(plan.mesh.values()) // sharding.ways(plan.mesh) * plan.mesh["fsdp"]
     if state >= plan.capacity:
         least = math.ceil(split * state / plan.capacity)
         return said + (f"parameters, gradients and optimizer alone take {size(state)}: split them over more than "
                        f"{least} devices, config.mesh.fsdp times config.mesh.tensor is {split}")
-    rows = work.rows // (strategy.ways(plan.mesh) * work.accumulation)
+    rows = work.rows // (sharding.ways(plan.mesh) * work.accumulation)
     room = int(rows * (plan.capacity - state) / (plan.needed - state))
     if room:
         pieces = next(n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= room)
         return said + (f"by arithmetic {room} of the {rows} rows a device would fit: config.train.batch="
-                       f"{room * strategy.ways(plan.mesh) * work.accumulation} or config.train.accumulation="
+                       f"{room * sharding.ways(plan.mesh) * work.accumulation} or config.train.accumulation="
                        f"{pieces * work.accumulation}")
     more = "" if work.spec.remat == "full" else "config.model.remat=full, "
     return said + f"not one row a device would: try {more}a larger config.mesh.tensor or a smaller config.train.length"

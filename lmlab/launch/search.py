@@ -8,7 +8,7 @@ import jax
 
 from lmlab import run
 from lmlab.launch import plan, strategy
-from lmlab.train import optimizer, sharding, step
+from lmlab.train import sharding, step
 from lmlab.utils import chips
 from lmlab.utils.errors import UserError
 
@@ -82,7 +82,7 @@ def candidates(config, topology, vocab_size=0) -> list[Candidate]:
     model = run.build_model(config, vocab_size or plan.vocabulary(config))
     boxed = jax.eval_shape(run.initialiser(config, model), jax.random.key(0))
     params = nn.meta.unbox(boxed)
-    transform, _ = optimizer.build(steps=config.train.steps, narrowing=model.spec.narrowing, **config.optimizer)
+    transform, _ = run.build_optimizer(config, model)
     state = {"params": params, "opt_state": jax.eval_shape(transform.init, params)}
     row, others = plan.row(config), config.mesh.get("context", 1) * config.mesh.get("expert", 1)
     possible, why = [], None

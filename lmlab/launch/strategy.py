@@ -34,27 +34,22 @@ class Expected(NamedTuple):
     collective: Collective
 
 
-def ways(mesh) -> int:
-    """Devices that split the rows of a batch. mesh: sizes by axis."""
-    return math.prod(mesh.get(axis, 1) for axis in sharding.ROWS)
-
-
 def tokens(work, mesh) -> float:
     """Of the decoder, on a device, all pieces of the batch together."""
-    return work.rows * work.length / (ways(mesh) * mesh.get("context", 1))
+    return work.rows * work.length / (sharding.ways(mesh) * mesh.get("context", 1))
 
 
 def pieces(work, mesh) -> int:
     """Into how many the vocabulary loss is cut."""
     parts = mesh.get("context", 1)
-    logits = -(-work.rows // work.accumulation * work.spec.vocab_size // (ways(mesh) * _tensor(work, mesh)))
+    logits = -(-work.rows // work.accumulation * work.spec.vocab_size // (sharding.ways(mesh) * _tensor(work, mesh)))
     return losses.chunks((work.targets or work.length) // parts, logits, -(-work.chunk // parts))
 
 
 def predicted(shapes, work, mesh) -> list[Expected]:
     """The collectives of a step. shapes: the parameters', with shardings; mesh: sizes by axis."""
     fsdp, size, loss = mesh["fsdp"], jnp.dtype(work.spec.dtype).itemsize, pieces(work, mesh)
-    copies = ways(mesh) * mesh.get("context", 1) // fsdp  # of each device's part of the parameters
+    copies = sharding.ways(mesh) * mesh.get("context", 1) // fsdp  # of each device's part of the parameters
     total = {}
 
     def add(what, kind, group, times, result):

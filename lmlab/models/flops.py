@@ -3,6 +3,7 @@ appendix B): 6 for every parameter that multiplies, and those of attention, a to
 
 import dataclasses
 
+from lmlab.models import nf4
 from lmlab.utils.trees import by_path
 
 
@@ -15,12 +16,13 @@ def multiplied(spec, shapes, length=1, source=1, targets=1) -> float:
     total = 0.0
     for path, leaf in by_path(shapes).items():
         part = spec.experts_per_token / spec.experts if "/experts/w" in path else 1.0
-        total += part * leaf.size * _tokens(spec, path, length, source, targets)
+        total += part * nf4.numbers(path, leaf) * _tokens(spec, path, length, source, targets)
     return total
 
 
 def _tokens(spec, path, length, source, targets):
     """So many tokens of a row does the parameter `path` multiply."""
+    path = path.removeprefix("body/")
     first, last = path.split("/")[0], path.split("/")[-1]
     if last in ("scale", "relative") or last.endswith("bias") or last.endswith("_embedding") and not (
             path == "token_embedding" and spec.tied):
@@ -29,7 +31,7 @@ def _tokens(spec, path, length, source, targets):
         return source
     if first in ("token_embedding", "head", "head_transform"):
         return targets
-    return 1 if first in ("pooler", "pair_head") else length
+    return 1 if first in ("pooler", "pair_head", "task") else length
 
 
 def train_step(spec, shapes, rows, length, source=0, targets=None) -> float:

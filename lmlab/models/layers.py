@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from lmlab.models import fp8, kernels
+from lmlab.models import fp8, kernels, nf4
 
 
 def normal(stddev):
@@ -24,7 +24,9 @@ def normal(stddev):
 
 
 class Projection(nn.Module):
-    """y = x W + b, contracting the last axes of x that W's leading `inputs` axes name.
+    """y = x W + b, contracting the last axes of x that W's leading `inputs` axes name; where the parameters hold an
+    adapter of low rank (Hu et al. 2022), y = x W + s (x A) B + b. Where they hold W as NF4 (nf4.py), it is made anew for
+    each product, on the way back too, and has no gradient.
 
     shape: the kernel's shape, `inputs` leading axes contracted, the others new. axes: their logical names.
     """
@@ -39,9 +41,17 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape)
-        product = fp8.contract if self.matmul == "fp8" else kernels.contract
-        y = product(x.astype(self.dtype), kernel.astype(self.dtype), self.inputs, self.out_dtype)
+        contract = fp8.contract if self.matmul == "fp8" else kernels.contract
+        product = lambda x, kernel: contract(x.astype(self.dtype), kernel.astype(self.dtype), self.inputs, self.out_dtype)
+        if self.has_variable("params", "codes"):
+            pair = [self.get_variable("params", name) for name in nf4.LEAVES]
+            y = jax.checkpoint(lambda x, *pair: product(x, nf4.dequantise(*pair, self.dtype)))(x, *pair)
+        else:
+            y = product(x, self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape))
+        if self.has_variable("params", "lora_a"):
+            a, b, scale = (self.get_variable("params", f"lora_{part}").astype(self.dtype) for part in ("a", "b", "scale"))
+            low = kernels.contract(x.astype(self.dtype), a, self.inputs)
+            y = y + scale * kernels.contract(low, b, 1, self.out_dtype)
         if self.bias:
             bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs:]),
                               self.shape[self.inputs:])
@@ -100,6 +110,7 @@ ACTIVATIONS = {
     "relu2": lambda x: jnp.square(nn.relu(x)),         # So et al. 2021, Primer
 }
 GATES = {"swiglu": nn.silu, "geglu": ACTIVATIONS["gelu"]}
+FUNCTIONS = ACTIVATIONS | GATES
 
 
 def rotary(x_BTHK, positions_BT, frequency_K):

@@ -40,7 +40,7 @@ class Experts(nn.Module):
             name, nn.with_logical_partitioning(layers.normal(stddev), axes), shape).astype(s.dtype)
         wide, back = ("expert", "embed", "ff"), ("expert", "ff", "embed")
         weights = [weight("wi", (E, D, F), wide), weight("wo", (E, F, D), back, s.stddev_out)]
-        activation = (layers.ACTIVATIONS | layers.GATES)[s.activation]
+        activation = layers.FUNCTIONS[s.activation]
         if s.activation in layers.GATES:
             weights.append(weight("wi_linear", (E, D, F), wide))
         if self.is_initializing():

@@ -8,7 +8,7 @@ import numpy as np
 
 from lmlab.models import layers
 from lmlab.models.attention import BACKENDS
-from lmlab.utils.errors import UserError, did_you_mean
+from lmlab.utils.errors import UserError, did_you_mean, divisors
 
 # What a layer keeps for its backward pass, by the names of its projections; the rest is computed again.
 SAVED = {"dots": ("qkv", "q", "kv", "out", "wi", "wi_gated"), "attention": ("qkv", "q", "kv", "out"), "full": ()}
@@ -19,7 +19,7 @@ CHOICES = {
     "norm": ("layer", "rms"),
     "norm_place": ("pre", "post", "both", "after"),
     "qk_norm": ("none", "head", "all"),
-    "activation": (*layers.ACTIVATIONS, *layers.GATES),
+    "activation": tuple(layers.FUNCTIONS),
     "head": ("linear", "transform"),
     "attention": BACKENDS,
     "matmul": ("plain", "fp8"),
@@ -113,10 +113,10 @@ class Spec:
             raise UserError(f"config.model.dropout={self.dropout} must be at least 0 and below 1")
         if not self.head_dim and self.width % self.heads:
             raise UserError(f"config.model.heads={self.heads} does not divide config.model.width={self.width}; "
-                            f"try {_divisors(self.width)}, or set config.model.head_dim")
+                            f"try {divisors(self.width, most=128)}, or set config.model.head_dim")
         if self.heads % self.groups:
             raise UserError(f"config.model.kv_heads={self.kv_heads} does not divide config.model.heads="
-                            f"{self.heads}; try {_divisors(self.heads)}")
+                            f"{self.heads}; try {divisors(self.heads, most=128)}")
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size, not {self.head_size}: change "
                             "config.model.heads, config.model.width or config.model.head_dim")
@@ -183,7 +183,3 @@ class Spec:
         waves = self.rotary_original * plain / (2 * np.pi)  # in the original context
         kept = np.clip((waves - self.rotary_low) / (self.rotary_high - self.rotary_low), 0, 1)
         return (plain * (kept + (1 - kept) / self.rotary_factor)).astype(np.float32)
-
-
-def _divisors(n):
-    return ", ".join(str(d) for d in range(1, min(n, 128) + 1) if n % d == 0)

@@ -233,7 +233,7 @@ class Model(nn.Module):
         """The way out: logits_BTV in float32."""
         s = self.spec
         if s.head == "transform":
-            x_BTD = self.head_norm((layers.ACTIVATIONS | layers.GATES)[s.activation](self.head_transform(x_BTD)))
+            x_BTD = self.head_norm(layers.FUNCTIONS[s.activation](self.head_transform(x_BTD)))
         logits_BTV = self.head(x_BTD) if not s.tied else jnp.einsum(
             "btd,vd->btv", x_BTD, self.token_embedding.astype(s.dtype), preferred_element_type=jnp.float32)
         scale = s.logit_scale * s.narrowing
@@ -312,13 +312,16 @@ def unstack(model, params):
 
 def init(model, key):
     """Parameters, boxed with the names of their logical axes (`flax.linen.meta.unbox` gives plain arrays)."""
-    params, narrowing = model.init(key, jnp.zeros((1, 1), jnp.int32))["params"], model.spec.narrowing
-    if narrowing == 1:
-        return params
-    return map_with_path(lambda path, x: x * narrowing ** 0.5 if is_wide(path) else x, params)
+    return widened(model.init(key, jnp.zeros((1, 1), jnp.int32))["params"], model.spec)
+
+
+def widened(params, spec):
+    """New parameters as muP wants them at the width of `spec` (Yang et al. 2022, table 8)."""
+    scale = spec.narrowing ** 0.5
+    return params if scale == 1 else map_with_path(lambda path, x: x * scale if is_wide(path) else x, params)
 
 
 def is_wide(path):
     """Whether a parameter sums over as many inputs as the model is wide: all matrices but the output projection, which
-    the logits' own scale takes care of."""
-    return bool(re.search(r"/kernel|/experts/w", path)) and not path.startswith("head/")
+    the logits' own scale takes care of, and a task's head."""
+    return bool(re.search(r"/kernel|/experts/w", path)) and not re.search(r"(^|/)(head|task)/", path)

@@ -42,21 +42,48 @@ def vocabulary_loss(logits_of, x_BTD, targets_BT, weights_BT, vocab_size, chunk=
     Returns:
       (nll_sum, correct_sum), float32 scalars, and the sum of `extra` where there is one.
     """
-    B, T = targets_BT.shape
-
     def piece(x_BtD, targets_Bt, weights_Bt):
         logits_BtV = logits_of(x_BtD)
         each = [*cross_entropy(logits_BtV, targets_Bt), *([extra(logits_BtV, targets_Bt)] if extra else [])]
         return tuple((e_Bt * weights_Bt).sum() for e_Bt in each)
 
+    sums, _ = in_pieces(piece, (x_BTD, targets_BT, weights_BT), vocab_size, chunk)
+    return tuple(s.sum(0) for s in sums)
+
+
+def log_likelihoods(apply, params, batch, keys_B, count, vocab_size, chunk=0):
+    """(logp_BS, tokens_BS, terms): of each segment the sum of log p(target), in nats, and of the weights, over its
+    weighted targets; and what the network adds to the loss. count: S, segment k being column k - 1."""
+    x_BTD, terms = states(apply, params, batch, keys_B)
+    nll_of = lambda x_BtD, targets_Bt: cross_entropy(apply({"params": params}, x_BtD, method="logits"), targets_Bt)[0]
+    nll, join = in_pieces(nll_of, (x_BTD, batch["targets"]), vocab_size, chunk)
+    logp_BS, tokens_BS = by_segment(-join(nll), batch, count)
+    return logp_BS, tokens_BS, terms
+
+
+def by_segment(each_BT, batch, count):
+    """(B, S), (B, S): of each segment of a batch the weighted sum of each_BT, and of the weights."""
+    member_BTS = batch["segments"][..., None] == jnp.arange(1, count + 1)
+    weights_BTS = member_BTS * batch["weights"].astype(jnp.float32)[..., None]
+    return jnp.einsum("bts,bt->bs", weights_BTS, each_BT), weights_BTS.sum(1)
+
+
+def in_pieces(function, arrays, vocab_size, chunk=0):
+    """What a function makes of arrays (B, T, ...), `chunk` positions at a time (0 chooses) and computed again in the
+    backward pass where there is more than one piece.
+
+    Returns:
+      (the results, with a first axis of pieces; results (n, B, t) -> (B, T)).
+    """
+    B, T = arrays[0].shape[:2]
     ways = kernels.shares("length")  # each device cuts its own part of the length, where there are parts
     ways = 1 if T % ways else ways
     n = chunks(T // ways, -(-B * vocab_size // kernels.shares("batch", "vocab")), -(-chunk // ways))
     if n == 1:
-        return piece(x_BTD, targets_BT, weights_BT)
+        return jax.tree.map(lambda a: a[None], function(*arrays)), lambda a: a[0]
     cut = lambda a: jnp.moveaxis(a.reshape(B, ways, n, -1, *a.shape[2:]), 2, 0).reshape(n, B, T // n, *a.shape[2:])
-    sums = jax.lax.map(jax.checkpoint(lambda parts: piece(*parts)), (cut(x_BTD), cut(targets_BT), cut(weights_BT)))
-    return tuple(s.sum() for s in sums)
+    join = lambda a: jnp.moveaxis(a.reshape(n, B, ways, -1), 0, 2).reshape(B, T)
+    return jax.lax.map(jax.checkpoint(lambda parts: function(*parts)), [cut(a) for a in arrays]), join
 
 
 def states(apply, params, batch, keys_B, part=""):

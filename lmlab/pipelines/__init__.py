@@ -1,18 +1,24 @@
 """Task calls: text in, dicts out, shaped as transformers v4 gave them."""
 
+import re
 import sys
 
 from lmlab import run
 from lmlab.utils import modules
+
+ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
 def pipeline(task, model):
     """A callable for a task: pipeline("text-generation", "runs/x")("text").
 
     Args:
-      task: the name of a file here, with hyphens. model: a run folder, or what lmlab.load gave.
+      task: the name of a file here, with hyphens, or another that transformers has for it ("translation_en_to_de" too:
+        the languages are those of the model). model: a run folder, or what lmlab.load gave.
     Raises:
-      UserError: for an unknown task.
+      UserError: for an unknown task; for a model that cannot do it, here or when the pipeline is called.
     """
-    module = modules.find(sys.modules[__name__], task, "make", f"there is no pipeline {task!r}", hyphens=True)
+    name = re.sub(r"translation_\w+_to_\w+", "translation", task) if isinstance(task, str) else task
+    module = modules.find(sys.modules[__name__], name, "make", f"there is no pipeline {task!r}", hyphens=True,
+                          aliases=ALIASES)
     return module.make(model if isinstance(model, run.LM) else run.load(model))

@@ -1,6 +1,6 @@
 """Continue a text, or answer in a chat: [{"generated_text": ...}]."""
 
-from lmlab.decoding.chat import encode_chat
+from lmlab.data.chat import encode_chat
 from lmlab.decoding.text import generate
 from lmlab.utils.errors import UserError
 

@@ -105,9 +105,8 @@ class Checkpoints:
     def _let_go(self):
         """Removes the steps that are neither new, nor the best, nor a multiple of keep_every."""
         steps = good_steps(self.folder)
-        scores = {n: score for n in steps if (score := _score(self.folder / str(n))) is not None}
         stay = {*steps[-self._keep:], *(n for n in steps if self._keep_every and n % self._keep_every == 0),
-                *sorted(scores, key=lambda n: (scores[n], -n))[:1]}
+                best(self.folder)}
         for n in set(steps) - stay:
             _remove(self.folder / str(n))
 
@@ -282,6 +281,12 @@ def newest(folder, *, repair=False, log=print) -> int | None:
 def _unused(path):
     """`path`, or path.1, path.2, ... where it is taken."""
     return next(p for p in [path, *(path.with_name(f"{path.name}.{i}") for i in range(1, 1000))] if not p.exists())
+
+
+def best(folder) -> int | None:
+    """The step whose score was the best; None where none has one. Its content is not checked yet."""
+    scores = {n: score for n in good_steps(folder) if (score := _score(Path(folder) / str(n))) is not None}
+    return min(scores, key=lambda n: (scores[n], -n), default=None)
 
 
 def whole(folder, step):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lmlab.data.loader import prefetch
+from lmlab.train import progress
 from lmlab.train.ledger import Ledger
 from lmlab.utils.errors import UserError
 from lmlab.utils.process import Stopped, Watchdog
@@ -29,6 +30,8 @@ class Settings:
     save_every: int = 0           # steps; 0: at evaluations only
     keep: int = 2                 # the newest checkpoints; the best one stays too
     keep_every: int = 0           # so does every so-manieth step; 0: none
+    average: float = 0.0          # decay a step of a moving average of the parameters, which is then used; 0: off
+    patience: int = 0             # evaluations in a row without a better score that end the run; 0: none do
     max_skips: int = 10           # steps in a row, not finite and so left out, that end the run
     spikes: float = 0.0           # also leaves out a loss so many standard deviations over the rolling mean; 0: off
     watchdog: float = 1800.0      # seconds without a batch or a step that end the process; 0: off
@@ -38,13 +41,15 @@ class Settings:
     def __post_init__(self):
         for name, low in {"steps": 1, "batch": 1, "accumulation": 1, "log_every": 1, "keep": 1, "max_skips": 1,
                           "ramp": 0, "ramp_from": 1, "length": 0, "save_every": 0, "keep_every": 0, "spikes": 0,
-                          "watchdog": 0, "damaged_rows": 0}.items():
+                          "watchdog": 0, "damaged_rows": 0, "average": 0, "patience": 0}.items():
             if not getattr(self, name) >= low:
                 raise UserError(f"config.train.{name}={getattr(self, name)} must be at least {low}")
         for name, known in {"precision": ("float32", "bfloat16"), "windows": ("stream", "packed"),
                             "parallel": ("jit", "pmap")}.items():
             if getattr(self, name) not in known:
                 raise UserError(f"config.train.{name}={getattr(self, name)!r} is unknown; one of {', '.join(known)}")
+        if not self.average < 1:
+            raise UserError(f"config.train.average={self.average} must be below 1")
         times = self.batch // self.ramp_from
         if self.ramp and (times & (times - 1) or times * self.ramp_from != self.batch or times == 1):
             raise UserError(f"config.train.ramp_from={self.ramp_from}, doubled again and again, does not become "
@@ -56,6 +61,9 @@ class Evals:
     """config.evals: what is measured on the way, always before the first and after the last step."""
     every: int = 0                # steps; 0: a quarter of the run
     batch: int = 0                # rows at once; 0: as many as a piece of train.batch
+    best: str = "loss"            # the score that tells the best checkpoint, and when to stop or slow down
+    plateau: int = 0              # evaluations in a row without a better one after which the rate falls; 0: it does not
+    plateau_factor: float = 0.5   # to so many times what it was
     samples: int = 1              # texts written at each evaluation
     sample_tokens: int = 200
     prompt: str = ""              # they begin with; "": a new document
@@ -63,7 +71,7 @@ class Evals:
     baselines: bool = True        # lzma and unigram on the held-out text, at the end
 
     def __post_init__(self):
-        for name in ("every", "batch", "samples", "sample_tokens", "temperature"):
+        for name in ("every", "batch", "samples", "sample_tokens", "temperature", "plateau", "plateau_factor"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"config.evals.{name}={getattr(self, name)} must not be negative")
 
@@ -78,7 +86,7 @@ class Report:
 
 
 def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, evaluate, stop,
-          ceiling=0.0) -> tuple[dict, Report]:
+          evals=Evals(), ceiling=0.0) -> tuple[dict, Report]:
     """Runs from the state's step to settings.steps; returns the state and a Report.
 
     The metrics of step n are read while step n + 1 runs. A signal ends it after the step under way, saved; of several
@@ -91,8 +99,8 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
 
     Args:
       strategy: a step.Strategy. state: as strategy.init or strategy.place gives. batches: batches[i] is step i's.
-      checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, parameters) -> scores; "val_loss" among
-        them chooses the best checkpoint. stop: a StopSignals.
+      checkpoints: a Checkpoints. log: a RunLog. evaluate: (step, parameters) -> scores, of which
+        evals.best chooses the best checkpoint. stop: a StopSignals.
       ceiling: tokens a second at the peak rate of all devices, of which throughput is told as a share ("mfu"); 0: none.
     Raises:
       UserError: where settings.max_skips steps in a row had to be left out, or a checkpoint could not be saved.
@@ -120,6 +128,13 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
         meter.restart()
         return True
 
+    def note(state, score):
+        return state if score is None else progress.note(state, score, evals.plateau, evals.plateau_factor)
+
+    def enough(state):
+        """Whether the run has ended before its last step."""
+        return settings.patience and int(strategy.collect(state)["extra"]["progress"]["since"]) >= settings.patience
+
     def make(i):
         batch = batches[i]
         return batch, strategy.put(batch)
@@ -133,8 +148,9 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
             Ledger(log.folder / f"ledger{own}.jsonl", batches, start, settings.ledger) as ledger:
         if start and due(start) and start not in log.evaluated:  # a signal came between the step and its evaluation
             report.stopped = not measure(start, lambda: strategy.collect(state)["params"])
+            state = note(state, None if report.stopped else progress.chosen(report.scores, evals.best))
         known = None  # shapes of a batch that the step is compiled for
-        for i, (batch, placed) in prefetch(make, start, settings.steps, waiting):
+        for i, (batch, placed) in prefetch(make, start, start if enough(state) else settings.steps, waiting):
             spent.on("step")
             if fresh := known != (known := jax.tree.map(np.shape, batch)):
                 meter.flush()
@@ -155,16 +171,18 @@ def train(strategy, state, batches, checkpoints, log, *, settings, eval_every, e
             if i == start and 0 not in log.evaluated:  # only now: the first step should not wait for this too
                 measure(0, strategy.init_params)
             evaluated = due(step) and not ended() and measure(step, lambda: strategy.collect(state)["params"])
-            finished = evaluated and step == settings.steps
+            score = progress.chosen(report.scores, evals.best) if evaluated else None
+            state = note(state, score)
+            finished = evaluated and (step == settings.steps or enough(state))
             report.stopped = ended() and not finished
             if due(step) or report.stopped or settings.save_every and step % settings.save_every == 0:
                 watch.at(f"saving step {step}")
                 meter.flush()
                 spent.on("checkpoint")
-                checkpoints.save(step, strategy.collect(state), report.scores.get("val_loss") if evaluated else None)
+                checkpoints.save(step, strategy.collect(state), score)
                 spent.on("step")
                 meter.restart()
-            if report.stopped:
+            if report.stopped or finished:
                 break
         meter.flush()
         watch.at("the last save")

@@ -33,6 +33,12 @@ def muon(**changes) -> dict:
                 weight_decay=0.0, beta2=0.95) | changes
 
 
+def finetuning(**changes) -> dict:
+    """The settings of our recipes for networks that are there already: AdamW, its rate falling linearly to nothing from
+    the end of a short warm-up on, as BERT was fine-tuned (Devlin et al. 2019, appendix A.3); with `changes`."""
+    return dict(rate=2e-4, schedule="wsd", decay=0.9, floor=0.0, warmup=20, beta2=0.999, weight_decay=0.01) | changes
+
+
 def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "cosine", warmup: int = 100,
           floor: float = 0.1, decay: float = 0.2, rate_decay: float = 0.96, every: int = 1000,
           cycle: str = "triangular", beta1: float = 0.9, beta2: float = 0.95, eps: float = 1e-8,
@@ -41,21 +47,24 @@ def build(*, steps, name: str = "adamw", rate: float = 1e-3, schedule: str = "co
     """Builds (optimizer, schedule).
 
     Args:
-      steps: of the whole run. narrowing: of the model (Spec.narrowing); adam's and adamw's updates of all matrices
-        inside the network are so many times as large (Yang et al. 2022, table 8), muon's are as they are. name: sgd, adam, adamw, or muon (Jordan et al. 2024, with adamw for all that is no
-        matrix of a layer). rate: the peak learning rate. schedule .. cycle: see schedules.build.
-      beta1, beta2, eps: of adam and adamw. momentum: of sgd and muon. weight_decay: decoupled, times the learning
-        rate (adamw, muon), never on norms and biases. clip: the largest global gradient norm; 0: off.
+      steps: of the whole run. name: sgd, adam, adamw, lion (Chen et al. 2023), adafactor (Shazeer & Stern 2018, whose
+        rate is relative to the size of a parameter), or muon (Jordan et al. 2024, with adamw for all that is no matrix
+        of a layer). rate: the peak learning rate. schedule .. cycle: see schedules.build.
+      beta1, beta2, eps: of adam and adamw (the betas of lion). momentum: of sgd and muon. weight_decay: decoupled,
+        times the learning rate (adamw, lion, muon, adafactor), never on norms and biases. clip: the largest global
+        gradient norm; 0: off.
       l1, l2: added to the gradient: l1 sign(w) and l2 w, the penalties l1 |w| and l2 w^2 / 2.
       adam_rate: the peak rate of muon's adamw part; 0: as rate.
+      narrowing: of the model (Spec.narrowing): adam's and adamw's updates of all matrices inside the network are so
+        many times as large (Yang et al. 2022, table 8), muon's are as they are.
     Raises:
       UserError: for an unknown name or an impossible value.
     """
     if name not in OPTIMIZERS:
         raise UserError(f"config.optimizer.name={name!r} is unknown{did_you_mean(name, OPTIMIZERS)}; "
                         f"one of {', '.join(OPTIMIZERS)}")
-    if narrowing not in (None, 1) and name == "sgd":
-        raise UserError("config.model.base_width has no rule for config.optimizer.name='sgd'; use adamw or muon")
+    if narrowing not in (None, 1) and name in ("sgd", "adafactor"):
+        raise UserError(f"config.model.base_width has no rule for config.optimizer.name={name!r}; use adamw or muon")
     for field, value in dict(rate=rate, weight_decay=weight_decay, clip=clip, l1=l1, l2=l2, adam_rate=adam_rate,
                              eps=eps).items():
         if not 0 <= value < float("inf"):
@@ -101,6 +110,15 @@ def _adamw(rate, beta1, beta2, eps, weight_decay, narrowing, **_):
     return _narrowed(optax.adamw(rate, beta1, beta2, eps, weight_decay=weight_decay, mask=decayed), narrowing)
 
 
+def _lion(rate, beta1, beta2, weight_decay, narrowing, **_):
+    return _narrowed(optax.lion(rate, beta1, beta2, weight_decay=weight_decay, mask=decayed), narrowing)
+
+
+def _adafactor(rate, weight_decay, **_):
+    decay = (lambda step: weight_decay * rate(step)) if weight_decay else None
+    return optax.adafactor(rate, weight_decay_rate=decay, weight_decay_mask=decayed)
+
+
 def _narrowed(transform, narrowing):
     scale = lambda path, update: update * narrowing if is_wide(path) else update
     return transform if narrowing == 1 else optax.chain(transform, optax.stateless(
@@ -121,4 +139,4 @@ def _add_sign(l1):
     return optax.stateless(lambda g, p: jax.tree.map(lambda g, w: g + l1 * jnp.sign(w), g, p))
 
 
-OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "muon": _muon}
+OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "lion": _lion, "adafactor": _adafactor, "muon": _muon}

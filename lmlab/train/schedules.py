@@ -12,10 +12,12 @@ def build(name, *, rate, steps, warmup=0, floor=0.0, decay=0.2, rate_decay=0.96,
     Args:
       name: constant; cosine (Loshchilov & Hutter 2017); wsd, warm-up-stable-decay (Hu et al. 2024), linear decay over
         the last share `decay`; rsqrt, inverse square root (Vaswani et al. 2017); exponential, a staircase
-        rate * rate_decay^floor(step/every); cyclical (Smith 2017).
+        rate * rate_decay^floor(step/every); cyclical (Smith 2017); onecycle (Smith & Topin 2018), from a 25th of the peak
+        up to it in the warm-up's steps and down to the floor, both by half a cosine.
       rate: the peak. steps: of the whole run. warmup: linear from 0 to the peak, in steps.
-      floor: the final rate (cosine, wsd) or the base rate (cyclical), as a fraction of the peak.
-      decay: the last share of the steps after warm-up, in which wsd decays. rate_decay, every: of exponential. every: half a cycle of cyclical.
+      floor: the final rate (cosine, wsd, onecycle) or the base rate (cyclical), as a fraction of the peak.
+      decay: the last share of the steps after warm-up, in which wsd decays. rate_decay, every: of exponential. every:
+        half a cycle of cyclical.
       cycle: cyclical's form: triangular, triangular2 (the amplitude halves every cycle), exp_range (it falls by
         rate_decay every step).
     """
@@ -33,8 +35,11 @@ def build(name, *, rate, steps, warmup=0, floor=0.0, decay=0.2, rate_decay=0.96,
                                rate_decay=rate_decay, every=every, cycle=cycle)
     if not warmup:
         return schedule
-    # The first update already has a rate above zero: warm-up counts from 1 to `warmup`.
-    return optax.join_schedules([lambda step: rate * (step + 1) / warmup, schedule], [warmup])
+    if name == "onecycle":
+        rise = lambda step: rate * (1 - (1 - 1 / 25) * (1 + jnp.cos(jnp.pi * step / warmup)) / 2)
+    else:  # the first update already has a rate above zero: warm-up counts from 1 to `warmup`
+        rise = lambda step: rate * (step + 1) / warmup
+    return optax.join_schedules([rise, schedule], [warmup])
 
 
 def _constant(rate, **_):
@@ -70,7 +75,7 @@ def _cyclical(rate, floor, every, rate_decay, cycle, **_):
 
 
 SCHEDULES = {"constant": _constant, "cosine": _cosine, "wsd": _wsd, "rsqrt": _rsqrt, "exponential": _exponential,
-             "cyclical": _cyclical}
+             "cyclical": _cyclical, "onecycle": _cosine}
 CYCLES = {
     "triangular": lambda step, number, decay: 1.0,
     "triangular2": lambda step, number, decay: 0.5 ** (number - 1),

@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lmlab.utils.errors import UserError
+from lmlab.utils.errors import UserError, divisors
 from lmlab.utils.trees import map_with_path, path_name
 
 AXES = ("data", "fsdp", "expert", "context", "tensor")
@@ -26,6 +26,11 @@ RULES = (
     ("expert", "expert"),
     *((axis, None) for axis in ("words", "activation", "layers", "norm", "head", "qkv", "gate", "position")),
 )
+
+
+def ways(sizes) -> int:
+    """Devices that split the rows of a batch. sizes: of a mesh, by axis; one that is not there has 1."""
+    return math.prod(sizes.get(axis, 1) for axis in ROWS)
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, context: int = 1, expert: int = 1, *,
@@ -125,12 +130,12 @@ def batch_sharding(mesh, ndim=2) -> NamedSharding:
 def share(mesh):
     """(i, n): this process's devices need the i-th of n equal parts of a global batch; (0, 1) where they need more.
     Processes that hold parts of the same rows, of their length or of the model, need the same part."""
-    ways = int(np.prod([mesh.shape[axis] for axis in ROWS]))
-    rows = batch_sharding(mesh, 1).addressable_devices_indices_map((ways,)).values()
-    places = [place.indices(ways) for place, in rows]
+    parts = ways(mesh.shape)
+    rows = batch_sharding(mesh, 1).addressable_devices_indices_map((parts,)).values()
+    places = [place.indices(parts) for place, in rows]
     first, end = min(start for start, _, _ in places), max(stop for _, stop, _ in places)
     size = end - first
-    return (first // size, ways // size) if first % size == 0 and ways % size == 0 else (0, 1)
+    return (first // size, parts // size) if first % size == 0 and parts % size == 0 else (0, 1)
 
 
 def put_flag(flag, mesh):
@@ -159,9 +164,3 @@ def put_batch(batch, mesh, part=(0, 1)):
             return v[(slice(start - part * v.shape[0], stop - part * v.shape[0]), *index[1:])]
         return jax.make_array_from_callback(shape, where, local)
     return {name: put(name, v) for name, v in batch.items()}
-
-
-def divisors(*numbers):
-    """"1, 2, 4": what divides them all, in words."""
-    common = math.gcd(*numbers)
-    return ", ".join(str(d) for d in range(1, common + 1) if common % d == 0)

@@ -15,9 +15,10 @@ import numpy as np
 import optax
 
 from lmlab.models import fp8
-from lmlab.train import guard, sharding
-from lmlab.utils import processes
-from lmlab.utils.errors import UserError
+from lmlab.train import guard, progress, sharding
+from lmlab.utils import processes, trees
+from lmlab.utils.errors import UserError, divisors
+from lmlab.utils.trees import by_path, map_with_path
 
 
 class Strategy(NamedTuple):
@@ -33,11 +34,12 @@ class Strategy(NamedTuple):
     lower: Any = None     # whole batch (shapes are enough) -> the step, lowered for devices that need not be there
 
 
-def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None):
+def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, axis=None, trains=None):
     """The pure function (state, batch, gate) -> (state, metrics).
 
     Args:
       model: a network with `apply`. objective, optimizer, schedule: as their `build` functions give.
+      trains: path of a parameter -> whether it trains; None: all do. The others have no gradient and no optimizer.
       seed: of dropout. accumulation: the pieces of the batch, computed one after the other and weighted by tokens, so
         that they add up to the whole batch. axis: the name of the pmap axis to sum over, if any.
     Args (of the function):
@@ -55,8 +57,8 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         both = {**terms, **metrics}
         return terms.keys(), {k: s for k, (s, _) in both.items()}, {k: w for k, (_, w) in both.items()}
 
-    def piece_loss(params, piece, weights):
-        terms, sums, _ = measure(params, piece)
+    def piece_loss(trained, frozen, piece, weights):
+        terms, sums, _ = measure(trees.join(frozen, trained), piece)
         means = {name: total / weights[name] for name, total in sums.items()}
         total = sum(means[name] for name in terms)
         return total, {**means, **({"total": total} if len(terms) > 1 else {})}
@@ -70,29 +72,33 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         # the batch alone, so the compiler drops the rest of this pass.
         weights = collect(measure(state["params"], _cut(batch, key, 1)[0])[2])
         weights = {name: jnp.maximum(w, 1e-9) for name, w in weights.items()}
-        gradient = jax.grad(piece_loss, has_aux=True)
-        if accumulation == 1:
-            grads, metrics = gradient(state["params"], pieces[0], weights)
-        else:
-            stacked = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
-            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype),
-                                 jax.eval_shape(gradient, state["params"], pieces[0], weights))
-            add = lambda total, piece: (jax.tree.map(jnp.add, total, gradient(state["params"], piece, weights)), None)
-            (grads, metrics), _ = jax.lax.scan(add, zeros, stacked)
-        grads, metrics = collect((grads, metrics))
+        trained, frozen = _split(state["params"], trains)
+        gradient = lambda piece: jax.grad(piece_loss, has_aux=True)(trained, frozen, piece, weights)
+        grads, metrics = collect(_summed(gradient, pieces))
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
         taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
-        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken), "tokens": tokens}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "rate": schedule(taken) * state["extra"]["progress"]["scale"],
+                    "tokens": tokens}
         if stop is not None:
             metrics["stop"] = collect(stop.sum())
 
         def apply():
-            updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
-            return optax.apply_updates(state["params"], updates), opt_state
+            updates, opt_state = optimizer.update(grads, state["opt_state"], trained)
+            updates = jax.tree.map(lambda u: u * state["extra"]["progress"]["scale"].astype(u.dtype), updates)
+            return trees.join(frozen, optax.apply_updates(trained, updates)), opt_state
         params, opt_state, more = gate(metrics, apply)
         after = {"params": params, "opt_state": opt_state, "step": state["step"] + 1, "extra": state["extra"]}
         return after, metrics | more
     return update
+
+
+def _summed(function, pieces):
+    """The sum of `function` over pieces, one after the other."""
+    if len(pieces) == 1:
+        return function(pieces[0])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(function, pieces[0]))
+    return jax.lax.scan(lambda total, piece: (jax.tree.map(jnp.add, total, function(piece)), None), zeros, stacked)[0]
 
 
 def _cut(batch, key, pieces):
@@ -102,16 +108,34 @@ def _cut(batch, key, pieces):
     return [jax.tree.map(lambda a: a[j::pieces], (rest, keys_B)) for j in range(pieces)]
 
 
-def _inits(model_init, optimizer):
-    """(key -> parameters, key -> state at step 0)."""
-    def params(key):
-        return nn.meta.unbox(model_init(key))
+def _split(params, trains):
+    """(those that train, the others)."""
+    return trees.split(params, trains) if trains else (params, {})
 
-    def state(key):
-        new = params(key)
-        return {"params": new, "opt_state": optimizer.init(new), "step": jnp.zeros((), jnp.int32),
-                "extra": {"guard": guard.new()}}
+
+def memory() -> dict:
+    """state["extra"] at step 0."""
+    return {"guard": guard.new(), "progress": progress.new()}
+
+
+def _inits(model_init, optimizer, trains, average):
+    """(key, given -> parameters, key, given -> state at step 0); given: parameters that are there already."""
+    def params(key, given):
+        return trees.join(nn.meta.unbox(model_init(key)), given)
+
+    def state(key, given):
+        new = params(key, given)
+        trained, _ = _split(new, trains)
+        more = {"trained": jax.tree.map(jnp.copy, trained)} if average else {}  # a step donates both
+        return {"params": new, "opt_state": optimizer.init(trained), "step": jnp.zeros((), jnp.int32),
+                "extra": memory() | more}
     return params, state
+
+
+def _whole(update, spikes, average, trains):
+    """`update` with its guard, and with the average of its parameters where one is kept."""
+    guarded = guard.guarded(update, spikes)
+    return progress.averaged(guarded, average, functools.partial(_split, trains=trains)) if average else guarded
 
 
 def _in_step(step):
@@ -126,20 +150,22 @@ def _in_step(step):
     return call if jax.process_count() > 1 else step
 
 
-def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1,
-                 spikes=0.0) -> Strategy:
+def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1, spikes=0.0,
+                 average=0.0, trains=None, given=None) -> Strategy:
     """The guarded step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
 
-    model_init: key -> parameters boxed with their logical axes. spikes: as `guard.guarded` takes it.
+    model_init: key -> parameters boxed with their logical axes. spikes: as `guard.guarded` takes it. average: as
+    `progress.averaged` takes its decay; 0: none is kept. trains: as `make_update` takes it. given: {} or nested
+    parameters (numpy) to start with in place of the new ones.
     """
-    init_params, init = _inits(model_init, optimizer)
-    key = jax.random.key(seed)
-    shapes = jax.eval_shape(init, key)
+    init_params, init = _inits(model_init, optimizer, trains, average)
+    key, given = jax.random.key(seed), given or {}
+    shapes = jax.eval_shape(init, key, given)
     parameters = sharding.parameter_shardings(mesh, jax.eval_shape(model_init, key))
     where = sharding.state_shardings(mesh, shapes, parameters)
     on_mesh = functools.partial(sharding.on_mesh, mesh)
-    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation)
-    step = jax.jit(guard.guarded(update, spikes), in_shardings=(where, None), out_shardings=(where, None),
+    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, trains=trains)
+    step = jax.jit(_whole(update, spikes, average, trains), in_shardings=(where, None), out_shardings=(where, None),
                    donate_argnums=0)
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
@@ -153,19 +179,24 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding.batch_sharding(mesh, a.ndim))
                   for name, a in batch.items()}
         return on_mesh(step.lower)(target, shapes)
-    return Strategy(on_mesh(_in_step(step)), lambda: on_mesh(jax.jit(init, out_shardings=where))(key),
-                    lambda: on_mesh(jax.jit(init_params, out_shardings=where["params"]))(key),
+    def begin(function, shardings):
+        here = by_path(where["params"])
+        placed = map_with_path(lambda path, x: jax.device_put(x, here[path]), given)
+        return on_mesh(jax.jit(function, out_shardings=shardings))(key, placed)
+    return Strategy(on_mesh(_in_step(step)), lambda: begin(init, where), lambda: begin(init_params, where["params"]),
                     put, place, lambda state: state, target, part, lower)
 
 
-def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1,
-                  spikes=0.0) -> Strategy:
+def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1, spikes=0.0,
+                  average=0.0, trains=None, given=None) -> Strategy:
     """The guarded step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
-    init_params, init = _inits(model_init, optimizer)
-    key = jax.random.key(seed)
+    init_params, init = _inits(model_init, optimizer, trains, average)
+    key, given = jax.random.key(seed), given or {}
     local = [d for d in devices if d.process_index == jax.process_index()]
-    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data")
-    step = _in_step(jax.pmap(guard.guarded(update, spikes), axis_name="data", devices=devices, donate_argnums=0))
+    update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data",
+                         trains=trains)
+    step = _in_step(jax.pmap(_whole(update, spikes, average, trains), axis_name="data", devices=devices,
+                             donate_argnums=0))
     split = lambda a: np.reshape(a, (len(local), a.shape[0] // len(local), *a.shape[1:]))
     place = lambda state: jax.tree.map(lambda x: np.broadcast_to(np.asarray(x)[None], (len(local), *x.shape)), state)
     # x[0] would be a computation on all devices, for each array: many at once have too few threads to meet on CPUs.
@@ -173,12 +204,12 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
     collect = lambda state: jax.tree.map(first, state)
     one = jax.sharding.SingleDeviceSharding(local[0])
     target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=one),
-                          jax.eval_shape(init, key))
+                          jax.eval_shape(init, key, given))
 
     def run(state, batch):
         state, metrics = step(state, batch)
         return state, collect(metrics)
-    return Strategy(run, lambda: place(jax.jit(init)(key)), lambda: jax.jit(init_params)(key),
+    return Strategy(run, lambda: place(jax.jit(init)(key, given)), lambda: jax.jit(init_params)(key, given),
                     lambda batch: jax.tree.map(split, batch), place, collect, target,
                     (jax.process_index(), jax.process_count()))
 
@@ -187,7 +218,7 @@ def check_layout(settings, mesh, spec):
     """Raises a UserError where `mesh` cannot cut the batches of `settings` (config.train), their rows or the model of
     these keyword arguments, or is more than pmap can do."""
     size, length = mesh.shape, settings.length
-    ways = int(np.prod([size[axis] for axis in sharding.ROWS]))
+    ways = sharding.ways(size)
     for name, rows in {"batch": settings.batch, "ramp_from": settings.ramp and settings.ramp_from}.items():
         if rows % (pieces := ways * settings.accumulation):
             raise UserError(f"config.train.{name}={rows} must be a multiple of {pieces}: {ways} device(s) that split "
@@ -207,13 +238,12 @@ def check_layout(settings, mesh, spec):
         for name, number in numbers.items():
             if number % size[axis]:
                 raise UserError(f"config.mesh.{axis}={size[axis]} does not divide {name}={number}; try "
-                                f"{sharding.divisors(mesh.size, *numbers.values())}")
+                                f"{divisors(mesh.size, *numbers.values())}")
 
 
-def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation,
-                  spikes=0.0):
-    """The strategy that config.train.parallel names: "jit" or "pmap". `check_layout` says whether the mesh will do."""
-    common = dict(seed=seed, accumulation=accumulation, spikes=spikes)
+def make_strategy(parallel, model, model_init, objective, optimizer, schedule, mesh, **common):
+    """The strategy that config.train.parallel names: "jit" or "pmap". `check_layout` says whether the mesh will do.
+    common: as `jit_strategy` takes them."""
     if parallel == "jit":
         return jit_strategy(model, model_init, objective, optimizer, schedule, mesh, **common)
     return pmap_strategy(model, model_init, objective, optimizer, schedule, list(mesh.devices.flat), **common)

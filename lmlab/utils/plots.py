@@ -143,3 +143,21 @@ def _save(figure, path):
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
+
+
+def confusion(path, counts_CC, labels):
+    """Writes how often each label (a row) was taken for each (a column), as shares of the row; returns the path."""
+    shares = counts_CC / counts_CC.sum(1, keepdims=True).clip(1)
+    size = 2.5 + 0.45 * len(labels)
+    figure, axes = plt.subplots(figsize=(size, size), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="said", ylabel="is")
+    for row, column in zip(*counts_CC.nonzero()):
+        axes.text(column, row, f"{counts_CC[row, column]:,}", ha="center", va="center", fontsize=8,
+                  color="white" if shares[row, column] > 0.5 else INK)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return Path(path)

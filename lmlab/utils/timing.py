@@ -1,10 +1,13 @@
 """Ways of doing the same thing, timed side by side on a machine that is never quiet."""
 
 import math
+import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
+
+SILENCE = 10.0  # seconds after which `alternate` tells how far it is
 
 
 class Ratio(NamedTuple):
@@ -52,15 +55,19 @@ class Race(NamedTuple):
 def alternate(calls, rounds, clock=time.perf_counter) -> dict:
     """Times each of `calls` ({name: function}) once a round, the rounds running forwards and backwards in turn: A B B A.
 
-    A machine that grows slower while this runs does so for all alike. Each is called once before, untimed.
+    A machine that grows slower while this runs does so for all alike. Each is called once before, untimed. What takes
+    long tells on stderr, between two rounds, how far it is.
 
     Returns:
       {name: a list of seconds, one a round}. A function that returns a number has timed itself; that is taken.
     """
     for call in calls.values():
         call()
-    seconds = {name: [] for name in calls}
+    seconds, told = {name: [] for name in calls}, time.monotonic()
     for i in range(rounds):
+        if time.monotonic() - told > SILENCE:
+            print(f"{' · '.join(calls)}: round {i + 1} of {rounds}", file=sys.stderr, flush=True)
+            told = time.monotonic()
         for name in list(calls)[::1 if i % 2 == 0 else -1]:
             began = clock()
             own = calls[name]()

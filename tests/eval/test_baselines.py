@@ -99,3 +99,21 @@ def test_counts_leave_out_a_piece_that_training_may_do_without():
             return super().__getitem__(where)
 
     assert baselines._counts(Torn([0, 1, 2, 3, 4, 9, 9, 9, 9, 5]), 10, piece=4).tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_bm25_by_the_formula():
+    """Robertson & Zaragoza 2009, equation 3.15, word by word."""
+    texts = ("the cat sat", "the dog", "a dog and a dog and a cat", "mice", "the mice ran")
+    collection = [text.split() for text in texts]
+    query, k1, b = "the the dog flew".split(), 1.2, 0.75
+    average, wanted = sum(map(len, collection)) / 5, []
+    for words in collection:
+        score = 0
+        for word in {"the", "dog"}:
+            n, tf = sum(word in other for other in collection), words.count(word)
+            saturated = tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(words) / average))
+            score += math.log(1 + (5 - n + 0.5) / (n + 0.5)) * saturated
+        wanted.append(score)
+    found = baselines.bm25(query, collection, collection)
+    assert found == pytest.approx(wanted) and found[3] == 0 and max(found) == found[1]
+    assert baselines.bm25(["x"], [["x"], []], []) == pytest.approx([math.log(2), 0])

@@ -63,3 +63,20 @@ def test_an_encoder_decoder_answers_the_first_sources():
              "segments": target_segments}
     shown = samples.write(lm(encoder_layers=1), [batch], EVALS, 0).split("\n\n---\n\n")
     assert len(shown) == 2 and shown[0].startswith("one\n=> ") and shown[1].rstrip("\n").endswith("(is 2)")
+
+
+def test_a_chat_is_shown_with_the_reply_that_is_there():
+    chatting = tokenizers.chatting(tokenizers.extend(Bytes(), ("system", "user", "assistant")))
+    model = models.build("transformer", vocab_size=chatting.vocab_size, context=16, width=8, layers=1, heads=2)
+    params = nn.meta.unbox(transformer.init(model, jax.random.key(0)))
+    config = run.complete({"model": {"name": "transformer"}, "objective": {"name": "dialogue"}}, {})
+    text = [chatting.specials["user"], *b"hi", chatting.eod, chatting.specials["assistant"], *b"you", chatting.eod]
+    batch = {name: np.zeros((3, 16), np.int32) for name in ("tokens", "targets", "segments")}
+    batch |= {"weights": np.zeros((3, 16), np.float32), "row": np.arange(3, dtype=np.int32)}
+    for b in (0, 2):  # a row of padding between them
+        batch["tokens"][b, :8], batch["targets"][b, :8], batch["segments"][b, :8] = text[:-1], text[1:], 1
+        batch["weights"][b, 4:8] = 1
+    told = samples.write(run.LM(model, params, chatting, config, 0), [batch], EVALS, 0).split("\n\n---\n\n")
+    assert len(told) == 2
+    for one in told:
+        assert one.startswith("<user>hi<assistant>\n=> ") and one.rstrip().endswith("(is you)")

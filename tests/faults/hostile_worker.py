@@ -61,7 +61,7 @@ def speak(tokenizer):
         for text in TEXTS:
             tokenizer.decode(tokenizer.encode(text)[:100])
         if tokenizer.chat_template:
-            from lmlab.decoding import chat
+            from lmlab.data import chat
             chat.encode_chat(tokenizer, MESSAGES)
 
 
@@ -161,7 +161,7 @@ def checkpoint(path):
 
 def template(path):
     """A chat template."""
-    from lmlab.decoding import chat
+    from lmlab.data import chat
     chat.render(Path(path).read_text("utf-8"), MESSAGES, bos_token="<s>")
 
 

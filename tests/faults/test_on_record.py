@@ -22,7 +22,7 @@ import pytest
 from lmlab import objectives, run
 from lmlab.data import loader
 from lmlab.models import transformer
-from lmlab.train import checkpoint, guard, loop, optimizer, sharding, step
+from lmlab.train import checkpoint, loop, optimizer, sharding, step
 from lmlab.utils.errors import UserError
 from lmlab.utils.logs import RunLog
 from lmlab.utils.process import StopSignals
@@ -217,7 +217,7 @@ def steps_of(model, params, batch, accumulation, count=3):
     rule, schedule = optimizer.build(steps=10, rate=0.01, warmup=1, clip=0.5)
     update = jax.jit(step.make_update(model, objectives.build("causal", vocab_size=37), rule, schedule, seed=0,
                                       accumulation=accumulation))
-    state = {"params": params, "opt_state": rule.init(params), "step": jnp.int32(0), "extra": {"guard": guard.new()}}
+    state = {"params": params, "opt_state": rule.init(params), "step": jnp.int32(0), "extra": step.memory()}
     for _ in range(count):
         state, metrics = update(state, batch)
     return state["params"], metrics

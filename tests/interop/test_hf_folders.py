@@ -292,6 +292,13 @@ def test_gemma3_of_transformers_4():
     assert not configs.difference(Spec(**kwargs), Spec(vocab_size=9, **presets.get("gemma3:4b")))
 
 
+def test_a_base_width_is_the_scale_of_the_logits():
+    plain, quarter = Spec(vocab_size=9, width=64), Spec(vocab_size=9, width=64, base_width=16)
+    assert not configs.difference(quarter, Spec(vocab_size=9, width=64, logit_scale=0.25))
+    assert not configs.difference(plain, Spec(vocab_size=9, width=64, base_width=64))
+    assert configs.difference(plain, quarter) == ["logit_scale"]
+
+
 def test_ids_of_special_tokens(folder):
     """Those of generation_config.json before those of config.json."""
     path = folder("bart")[0]

@@ -83,7 +83,7 @@ def test_smollm2_has_the_ids_of_transformers_own_reading(smollm2):
 def test_smollm2_knows_the_capital_of_france_and_chats(smollm2):
     path, lm = smollm2
     assert lmlab.generate(lm, "The capital of France is", max_new_tokens=4, temperature=0).startswith(" Paris")
-    from lmlab.decoding.chat import encode_chat
+    from lmlab.data.chat import encode_chat
     messages = [{"role": "user", "content": "What is the capital of France? One word."}]
     ids = encode_chat(lm.tokenizer, messages)
     transformers = pytest.importorskip("transformers")

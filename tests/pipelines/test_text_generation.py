@@ -7,7 +7,7 @@ import tokenizers
 
 import lmlab
 from commands import tiny
-from lmlab.decoding.chat import encode_chat
+from lmlab.data.chat import encode_chat
 from lmlab.interop import tokenizers as interop
 from lmlab.utils.errors import UserError
 

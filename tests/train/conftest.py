@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from lmlab import models, objectives
+from lmlab.adapt import heads
 from lmlab.models import transformer
 from lmlab.train import sharding, step
 
@@ -33,13 +34,15 @@ def make_model():
 @pytest.fixture(scope="session")
 def make_strategy(eight):
     """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
-    def make(name, model, optimizer, *, seed=5, accumulation=1, objective="causal", **settings):
+    def make(name, model, optimizer, *, seed=5, accumulation=1, objective="causal", average=0.0, trains=None,
+             given=None, **settings):
         """On as many of the eight devices as the mesh needs; settings: of the objective."""
         mesh = sharding.make_mesh(**MESHES[name], devices=eight[:math.prod(MESHES[name].values())])
-        loss = objectives.build(objective, vocab_size=model.spec.vocab_size, **settings)
-        return step.make_strategy("pmap" if name == "pmap" else "jit", model,
-                                  functools.partial(transformer.init, model), loss, *optimizer, mesh, seed=seed,
-                                  accumulation=accumulation)
+        headed = isinstance(model, heads.Headed)
+        loss = objectives.build(objective, **settings, **({} if headed else {"vocab_size": model.spec.vocab_size}))
+        init = functools.partial((heads if headed else transformer).init, model)
+        return step.make_strategy("pmap" if name == "pmap" else "jit", model, init, loss, *optimizer, mesh, seed=seed,
+                                  accumulation=accumulation, average=average, trains=trains, given=given)
     return make
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lmlab.train import guard
+from lmlab.train import guard, step
 
 
 def plain(state, batch, gate=lambda metrics, apply: (*apply(), {})):
@@ -30,7 +30,7 @@ HARM = {"nan in the input": ("x", np.nan), "infinity in the input": ("x", np.inf
 
 def begin():
     w = jnp.array([0.5, -0.5, 0.25])
-    return {"params": w, "opt_state": ADAM.init(w), "step": jnp.int32(0), "extra": {"guard": guard.new()}}
+    return {"params": w, "opt_state": ADAM.init(w), "step": jnp.int32(0), "extra": step.memory()}
 
 
 def batch(i, harm=None):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from lmlab.train import checkpoint, loop
+from lmlab.train import checkpoint, loop, progress
 from lmlab.train.step import Strategy
 from lmlab.utils.errors import UserError
 from lmlab.utils.logs import RunLog, read_metrics
@@ -35,12 +35,13 @@ def toy(on_step=lambda step: None):
         return new, {"loss": np.float64(batch["x"]), "rate": 0.5 ** i, "tokens": np.float64(i + 1)}
 
     init_params = lambda: {"w": np.zeros(3)}
-    init = lambda: {"params": init_params(), "opt_state": {"m": np.ones(2)}, "step": np.int64(0), "extra": {}}
+    init = lambda: {"params": init_params(), "opt_state": {"m": np.ones(2)}, "step": np.int64(0),
+                    "extra": {"progress": progress.new()}}
     return Strategy(step=step, init=init, init_params=init_params, put=lambda batch: batch, place=lambda state: state,
                     collect=lambda state: state, target=None)
 
 
-def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_every=100, ceiling=0.0,
+def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_every=100, ceiling=0.0, best="loss",
           **settings):
     """loop.train in `folder`; returns (state, report, metrics rows)."""
     strategy, settings = strategy or toy(), loop.Settings(**{"steps": 6, "log_every": 1, "keep": 9, **settings})
@@ -51,7 +52,7 @@ def train(folder, strategy=None, state=None, batches=None, evaluate=None, eval_e
         with StopSignals() as stop:
             state, report = loop.train(strategy, state, batches or Batches(), checkpoints, log, settings=settings,
                                        eval_every=eval_every, evaluate=evaluate or (lambda step, params: {}), stop=stop,
-                                       ceiling=ceiling)
+                                       evals=loop.Evals(best=best), ceiling=ceiling)
         checkpoints.close()
     finally:
         log.close()

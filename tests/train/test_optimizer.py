@@ -52,6 +52,41 @@ def run(built, params, steps=5):
     return params, grads
 
 
+def test_lion_is_five_steps_of_numpy_with_norms_and_biases_undecayed(assert_close):
+    start = random(shapes("gpt2"), 0)
+    end, grads = run(optimizer.build(steps=9, name="lion", beta1=0.8, beta2=0.9, weight_decay=0.4, **PLAIN), start)
+
+    def by_hand(path, w):
+        w, m = np.float64(w), 0.0
+        decay = 0.0 if path.split("/")[-1] in ("scale", "bias") else 0.4
+        for g in (np.float64(by_path(g)[path]) for g in grads):
+            w, m = w - 0.01 * (np.sign(0.8 * m + 0.2 * g) + decay * w), 0.9 * m + 0.1 * g
+        return w
+    assert_close(by_path(end), {path: by_hand(path, w) for path, w in by_path(start).items()}, 1e-6)
+
+
+def test_adafactor_is_five_steps_of_numpy(assert_close):
+    start = random({"kernel": np.zeros((130, 128)), "bias": np.zeros(7)}, 0)
+    end, grads = run(optimizer.build(steps=9, name="adafactor", weight_decay=0.4, **PLAIN), start)
+
+    def by_hand(name):  # Shazeer & Stern 2018, algorithms 4 to 6
+        w, rows, columns, v = np.float64(start[name]), 0.0, 0.0, 0.0
+        for t, g in enumerate((np.float64(g[name]) for g in grads), 1):
+            decay, square = 1 - t ** -0.8, g ** 2 + 1e-30
+            if w.ndim == 2:
+                rows = decay * rows + (1 - decay) * square.mean(1, keepdims=True)
+                columns = decay * columns + (1 - decay) * square.mean(0, keepdims=True)
+                v = rows * columns / rows.mean()
+            else:
+                v = decay * v + (1 - decay) * square
+            u = g / np.sqrt(v)
+            u /= max(1.0, np.sqrt((u ** 2).mean()))
+            size = max(1e-3, np.sqrt((w ** 2).mean()))
+            w = w - 0.01 * (size * u + (0.4 * w if name == "kernel" else 0))
+        return w
+    assert_close(end, {name: by_hand(name) for name in start}, 1e-5)
+
+
 def test_adamw_is_five_steps_of_numpy_with_norms_and_biases_undecayed(assert_close):
     start = random(shapes("gpt2"), 0)
     end, grads = run(optimizer.build(steps=9, name="adamw", beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.4, **PLAIN),

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from lmlab.models import layers, spec, transformer
-from lmlab.train import guard, loop, sharding, step
+from lmlab.train import loop, sharding, step
 from lmlab.utils.errors import UserError
 
 NAMES = ("data", "fsdp", "tensor", "mixed", "context", "mixed_context", "pmap")
@@ -76,7 +76,7 @@ def check(made, name, accumulation, make_strategy, tap, assert_close):
     model, objective, batch, params, (loss, grads) = made
     strategy = make_strategy(name, model, tap, accumulation=accumulation, **objective)
     state = {"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3),
-             "extra": {"guard": guard.new()}}
+             "extra": step.memory()}
     state, metrics = strategy.step(strategy.place(state), strategy.put(batch))
     state = strategy.collect(state)
     assert metrics["tokens"] == (batch["segments"] > 0).sum() + (batch.get("encoder_segments", np.zeros(1)) > 0).sum()
@@ -152,7 +152,7 @@ def test_an_empty_batch_changes_nothing_and_is_no_nan(kind, case, make_strategy,
     model, objective, batch, params, _ = case(kind)
     strategy = make_strategy("one", model, tap, **objective)
     state = strategy.place({"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3),
-                            "extra": {"guard": guard.new()}})
+                            "extra": step.memory()})
     empty = {k: np.zeros_like(v) if k != "row" else v for k, v in batch.items()}
     state, metrics = strategy.step(state, strategy.put(empty))
     assert metrics["loss"] == 0 and metrics["tokens"] == 0

@@ -23,7 +23,9 @@ class Tokenizer(Protocol):
       eod: the id that ends a document, and stands between its parts; generation stops with it.
       specials: ids by role: "mask", "cls", "pad", "unk", "bos" (stands before a prompt; where there is none, eod
         does; -1: nothing does), "decoder_start" (where there is none: eod), "extra_0" .. "extra_99" (T5's sentinels).
-      chat_template: how messages become a prompt, in Jinja; "" where the tokenizer has none.
+      chat_template: how messages become a prompt, in Jinja; "" where the tokenizer has none. One that has a template
+        also has `encode_markup` and `shield` (see huggingface), `variables` of the template, and `controls`, the ids
+        that stand for no text.
     """
 
     kind: str
@@ -37,6 +39,10 @@ class Tokenizer(Protocol):
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text, on all cores where the library can."""
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """encode, and for each id the (start, end) of the characters of `text` that it stands for, whatever
+        normalisation made of them."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, eod skipped; undecodable bytes become U+FFFD."""
@@ -66,7 +72,7 @@ def _build(name: str, vocab_size: int, path: str, corpus: Corpus) -> Tokenizer:
     if name == "bytes":
         return plain.Bytes()
     if name == "chars":
-        return plain.Chars.train(corpus.documents("train"))
+        return plain.Chars.train(corpus.texts("train"))
     if name == "file":
         from lmlab.data.tokenizers import huggingface
         return huggingface.HuggingFace.from_file(path)
@@ -74,7 +80,7 @@ def _build(name: str, vocab_size: int, path: str, corpus: Corpus) -> Tokenizer:
     folder = cache_dir() / "tokenizers" / f"{name}-{vocab_size}-{key}"
     if not folder.is_dir():
         with new_folder(folder) as temporary:
-            _train(name, vocab_size, corpus.documents("train")).save(temporary)
+            _train(name, vocab_size, corpus.texts("train")).save(temporary)
     return load(folder)
 
 
@@ -87,8 +93,17 @@ def extend(tokenizer: Tokenizer, roles: Iterable[str]) -> Tokenizer:
     if not missing:
         return tokenizer
     if isinstance(tokenizer, extended.Extended):
-        return extended.Extended(tokenizer.base, [*tokenizer.added, *extended.in_order(missing)])
+        return extended.Extended(tokenizer.base, [*tokenizer.added, *extended.in_order(missing)], tokenizer.chat)
     return extended.Extended(tokenizer, extended.in_order(missing))
+
+
+def chatting(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer where it has a chat template; else with extended.TEMPLATE, which is saved and loaded with it. No id
+    is added: the marks of the template are special tokens where the tokenizer has the roles of extended.SPEAKERS."""
+    if tokenizer.chat_template:
+        return tokenizer
+    base, added = (tokenizer.base, tokenizer.added) if isinstance(tokenizer, extended.Extended) else (tokenizer, ())
+    return extended.Extended(base, added, chat=True)
 
 
 def check(name: str) -> None:

@@ -64,7 +64,7 @@ class HuggingFace:
         special = {i: token.content for i, token in added if token.special}
         special |= {self.eod: tokenizer.id_to_token(self.eod)}
         unknown = unknown_token(tokenizer)
-        self._special = {i for i, token in special.items() if token != unknown}
+        self.controls = {i for i, token in special.items() if token != unknown}
         self._literals = {token: i for i, token in special.items() if len(token) > 1}
         self.specials = _roles(special, unknown, tokenizer) | (specials or {})
 
@@ -115,8 +115,24 @@ class HuggingFace:
         """encode for each text, on all cores."""
         texts = [valid_unicode(text) for text in texts]
         ids = [found.ids for found in _tried(self._tokenizer.encode_batch_fast, texts, add_special_tokens=False)]
-        return [found if self._special.isdisjoint(found) else self._in_parts(text)
+        return [found if self.controls.isdisjoint(found) else self._in_parts(text)
                 for text, found in zip(texts, ids)]
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """encode, and the characters of each token, as the library counts them through its normalisers."""
+        text = valid_unicode(text)
+        found = _tried(self._tokenizer.encode, text, add_special_tokens=False)
+        if self.controls.isdisjoint(found.ids):
+            return found.ids, found.offsets
+        ids, offsets, at = [], [], 0
+        for part in self._inside.split(text):
+            found = _tried(self._tokenizer.encode, part, add_special_tokens=False)
+            for i, (start, end) in zip(found.ids, found.offsets, strict=True):
+                if i not in self.controls:
+                    ids.append(i)
+                    offsets.append((at + start, at + end))
+            at += len(part)
+        return ids, offsets
 
     def encode_markup(self, text: str) -> list[int]:
         """The ids of text in which a special token, written out, is itself: for text that no stranger wrote, or
@@ -124,7 +140,7 @@ class HuggingFace:
         text = valid_unicode(text)
         ids = _tried(self._trusting.encode, text, add_special_tokens=False).ids
         parts = re.split(f"({self._any_literal})", text) if self._literals else [text]
-        if [i for i in ids if i in self._special] == [i for i in map(self._literals.get, parts) if i in self._special]:
+        if [i for i in ids if i in self.controls] == [i for i in map(self._literals.get, parts) if i in self.controls]:
             return ids
         # the normaliser made a special token of what was none
         return [i for part in parts if part
@@ -153,7 +169,7 @@ class HuggingFace:
         words are cut after their first character. What a normaliser turns into a special token only
         afterwards is dropped. """
         parts = _tried(self._tokenizer.encode_batch_fast, self._inside.split(text), add_special_tokens=False)
-        return [i for part in parts for i in part.ids if i not in self._special]
+        return [i for part in parts for i in part.ids if i not in self.controls]
 
     @functools.cached_property
     def _any_literal(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import sentencepiece
 
 from lmlab.data.cleaning import valid_unicode
-from lmlab.data.tokenizers.plain import DESCRIPTION
+from lmlab.data.tokenizers.plain import DESCRIPTION, byte_offsets
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import read_bytes, write_bytes, write_json
 
@@ -86,6 +86,11 @@ class SentencePiece:
         """encode for each text, on all cores."""
         ids = self._processor.encode([valid_unicode(text) for text in texts])
         return [self.encode(text) if self._cut.search(text) else found for text, found in zip(texts, ids)]
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """encode, and the characters of each piece: the pieces' bytes are the text's."""
+        ids = self.encode(text)
+        return ids, byte_offsets(valid_unicode(text), [len(self._bytes[i]) for i in ids])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the pieces, eod skipped; bytes that are no UTF-8 become U+FFFD."""

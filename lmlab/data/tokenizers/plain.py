@@ -10,6 +10,18 @@ from lmlab.utils.files import read_bytes, write_json
 DESCRIPTION = "lmlab_tokenizer.json"
 
 
+def byte_offsets(text: str, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """(start, end) in characters of the pieces that text's UTF-8 is cut into; one that holds a part of a character
+    stands for all of it. sizes: of the pieces, bytes."""
+    character = [i for i, c in enumerate(text) for _ in range(len(c.encode("utf-8")))]
+    found, at = [], 0
+    for size in sizes:
+        inside = character[at:at + size]
+        found.append((inside[0], inside[-1] + 1) if inside else (len(text), len(text)))
+        at += size
+    return found
+
+
 class Bytes:
     """Each UTF-8 byte is its own id; 256 is eod."""
 
@@ -26,6 +38,11 @@ class Bytes:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text."""
         return [self.encode(text) for text in texts]
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """encode, and the character of each byte."""
+        ids = self.encode(text)
+        return ids, byte_offsets(valid_unicode(text), [1] * len(ids))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes, eod skipped; bytes that are no UTF-8 become U+FFFD."""
@@ -71,6 +88,11 @@ class Chars:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """encode for each text."""
         return [self.encode(text) for text in texts]
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """encode, and the place of each character."""
+        ids = self.encode(text)
+        return ids, [(i, i + 1) for i in range(len(ids))]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The characters, eod skipped, U+FFFD for unk."""

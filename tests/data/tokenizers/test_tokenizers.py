@@ -49,6 +49,17 @@ def test_random_unicode_makes_the_round_trip(tokenizer):
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_batch(texts)] == texts
 
 
+def test_offsets_are_the_characters_of_each_token(tokenizer):
+    for text in HOSTILE[:-2]:
+        ids, offsets = tokenizer.encode_offsets(text)
+        assert ids == tokenizer.encode(text) and len(offsets) == len(ids)
+        assert {i for start, end in offsets for i in range(start, end)} == set(range(len(text)))
+        assert offsets == sorted(offsets)
+        for i, (start, end) in zip(ids, offsets):
+            alone = tokenizer.decode([i])
+            assert alone == text[start:end] or "\ufffd" in alone  # a part of a character
+
+
 def test_lone_surrogates_and_broken_bytes_become_replacement_characters(tokenizer):
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a\ufffdb"
     ids = tokenizer.encode("é€")

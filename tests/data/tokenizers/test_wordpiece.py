@@ -32,6 +32,15 @@ def longest_first(word, vocabulary):
     return pieces
 
 
+def test_offsets_are_of_the_text_before_it_was_normalised(tokenizer):
+    ids, offsets = tokenizer.encode_offsets(TEXT)
+    library = tokenizer._tokenizer
+    assert ids == tokenizer.encode(TEXT) and len(set(offsets)) > 15
+    for i, (start, end) in zip(ids, offsets):
+        piece = library.id_to_token(i)
+        assert piece == "[UNK]" or library.normalizer.normalize_str(TEXT[start:end]).strip() == piece.removeprefix("##")
+
+
 def test_pieces_are_the_longest_that_there_are(tokenizer, docs):
     library = tokenizer._tokenizer
     vocabulary = library.get_vocab()

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import AddedToken, pre_tokenizers
 
 from lmlab.data import corpus, tokenizers
-from lmlab.decoding.chat import encode_chat, render
+from lmlab.data.chat import encode_chat, render
 from lmlab.interop import tokenizers as interop
 from lmlab.utils.errors import UserError
 

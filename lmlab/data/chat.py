@@ -3,7 +3,7 @@
 import json
 
 from lmlab.data.cleaning import valid_unicode
-from lmlab.decoding import sandbox
+from lmlab.data import sandbox
 from lmlab.utils.errors import UserError
 
 
@@ -44,6 +44,31 @@ def encode_chat(tokenizer, messages, *, add_generation_prompt=True, tools=None) 
     text = render(tokenizer.chat_template, [{**guard(message), "role": message["role"]} for message in messages],
                   add_generation_prompt=add_generation_prompt, tools=guard(tools), **tokenizer.variables)
     return [i for part in text.split(mark) if part for i in tokenizer.encode_markup(part)]
+
+
+def turn(tokenizer, before, content) -> tuple[list[int], int, int]:
+    """An answer in its place: (ids of the messages `before` and of the answer, start, stop), the answer being
+    ids[start:stop], with the token that ends it.
+
+    It starts where the conversation with it first differs from the prompt that asks for it, and stops after the last
+    control token that follows (white space may come after that, but nobody generates it), or where the ids do.
+    """
+    prompt = encode_chat(tokenizer, before)
+    ids = encode_chat(tokenizer, [*before, {"role": "assistant", "content": content}], add_generation_prompt=False)
+    start = next((i for i, (one, other) in enumerate(zip(prompt, ids)) if one != other), min(len(prompt), len(ids)))
+    stop = max((i + 1 for i in range(start, len(ids)) if ids[i] in tokenizer.controls), default=len(ids))
+    return ids, start, stop
+
+
+def ends(tokenizer) -> set[int]:
+    """The control token that ends an assistant's turn by the tokenizer's template, if there is one."""
+    if not tokenizer.chat_template:
+        return set()
+    try:
+        ids, start, stop = turn(tokenizer, [{"role": "user", "content": "a"}], "b")
+    except UserError:  # a template that fails: who gives text and no messages need not care
+        return set()
+    return set(ids[start:stop][-1:]) & tokenizer.controls
 
 
 def _plain(messages) -> list[dict]:

