@@ -29,6 +29,9 @@ PRESETS = {
                  optimizer=dict(rate=3e-3, warmup=5),
                  train=dict(steps=30, batch=4, windows="packed", log_every=1),
                  evals=dict(sample_tokens=20)),
+    # a network of yours, tuned whole: --config.init_from=runs/NAME
+    "small_talk": dict(data=SMALL_TALK, optimizer=optimizer.finetuning(rate=1e-3),
+                       train=dict(steps=300, batch=8, windows="packed"), evals=dict(samples=3, temperature=0.0)),
     "alpaca": dict(data=ALPACA, **FINETUNE, train=dict(steps=200, batch=2, length=512, windows="packed"),
                    evals=dict(samples=3)),
     "dpo": dict(data=PREFERENCES, objective=dict(name="preference", kind="dpo"),

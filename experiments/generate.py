@@ -1,7 +1,10 @@
 """Continues a prompt with a trained model (an encoder-decoder answers it), streaming to the terminal.
 
     ./run.sh generate --run=runs/x --prompt="ROMEO:" --max_new_tokens=200 --temperature=0.8
+    ./run.sh generate --run=runs/chat --chat
 """
+
+import sys
 
 from absl import flags
 
@@ -11,6 +14,8 @@ RUN = flags.DEFINE_string("run", None, "A run folder, a Hugging Face folder, a .
                           required=True)
 PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue (again for more rows); empty: a new document. "
                                    r"Escapes such as \n are understood.")
+CHAT = flags.DEFINE_bool("chat", False, "Talk: each --prompt is what the user says next; without any, lines of the "
+                         "terminal, until an empty one.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or its number.")
 MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 200, "The most tokens to make.")
 TEMPERATURE = flags.DEFINE_float("temperature", 0.8, "0: the most likely text; 1: the model's own distribution.")
@@ -32,20 +37,44 @@ def main():
     environment.set_up_jax()
     lm = lmlab.load(RUN.value, STEP.value)
     prompts = [_unescape(p) for p in PROMPT.value]
+    show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
+    settings = dict(max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
+                    top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, beams=BEAMS.value,
+                    length_penalty=LENGTH_PENALTY.value, seed=SEED.value, stop=[_unescape(s) for s in STOP.value])
+    if CHAT.value:
+        return _talk(lm, iter(prompts) if any(prompts) else _lines(), show, settings)
     live = len(prompts) == 1
     shown = [""] * len(prompts) if lm.model.spec.encoder_layers else prompts  # an answer stands alone
-    show = lambda text: print(text.encode("utf-8", "replace").decode("utf-8"), end="", flush=True)
     first = iter(shown if live else [])  # shown with the first new text, when all is known to be in order
     heard = lambda _, text: show(next(first, "") + text)
-    texts = lmlab.generate(
-        lm, prompts, max_new_tokens=MAX_NEW_TOKENS.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
-        top_p=TOP_P.value, min_p=MIN_P.value, repetition_penalty=PENALTY.value, beams=BEAMS.value,
-        length_penalty=LENGTH_PENALTY.value, seed=SEED.value, stop=[_unescape(s) for s in STOP.value],
-        on_text=heard if live else None)
+    texts = lmlab.generate(lm, prompts, on_text=heard if live else None, **settings)
     show(next(first, ""))
     if not live:
         show("\n---\n".join(prompt + text for prompt, text in zip(shown, texts, strict=True)))
     show("\n")
+
+
+def _talk(lm, said, show, settings):
+    """A conversation: each of `said` is answered, with what came before in mind, as the answer is made."""
+    import lmlab
+    from lmlab.data.chat import encode_chat
+    messages = []
+    for words in said:
+        messages.append({"role": "user", "content": words})
+        answer = lmlab.generate(lm, encode_chat(lm.tokenizer, messages), on_text=lambda _, text: show(text), **settings)
+        messages.append({"role": "assistant", "content": answer.strip()})
+        show("\n")
+
+
+def _lines():
+    """What is typed, a line at a time, until an empty one or the end."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline().strip()
+        if not line:
+            return
+        yield line
 
 
 def _unescape(text):

@@ -47,7 +47,7 @@ def main():
         raise
     if summary and summary["finished"]:  # of several processes, the first has one and tells
         from lmlab.eval import report
-        print(report.table(summary, workdir))
+        print(report.table(summary, workdir, chats=run.reads(config) == "messages"))
         if original:
             print(report.compare(workdir, original))
     elif summary:

@@ -171,8 +171,8 @@ def _story(workdir, steps):
              (workdir / "samples" / f"{step}.txt").read_text("utf-8", "replace")) for step in chosen]
 
 
-def table(summary, workdir) -> str:
-    """The end of a run, for people: figures, a sample, where the pictures are."""
+def table(summary, workdir, chats=False) -> str:
+    """The end of a run, for people: figures, a sample, where the pictures are. chats: whether the model does."""
     workdir, unit = Path(workdir), summary.get("unit", "token")
     of_task = unit not in ("text", "token")
     lines = [("held-out loss", "val_loss", f"nats {'an' if unit == 'example' else 'a'} {unit if of_task else 'token'}"),
@@ -197,7 +197,7 @@ def table(summary, workdir) -> str:
     shown = ["\nsamples:", *(f"  | {line}" for line in text[:20])] if text else []
     tail = ["", f"run      {workdir}", f"plots    {workdir / 'plots' / 'story.png'} (and loss, rate, throughput)"]
     tail += [f"samples  {workdir / 'samples'}"] if text else []
-    verb = "evaluate --split=test" if of_task else "generate"
+    verb = "evaluate --split=test" if of_task else "generate --chat" if chats else "generate"
     return "\n".join([*head, *shown, *tail, f"more     ./run.sh {verb} --run={workdir}"])
 
 

@@ -60,3 +60,28 @@ def test_a_reader_that_goes_away_is_no_traceback():
                            "experiments.generate", f"--run={tiny() / 'run'}", "--max_new_tokens=3000"],
                           cwd=REPOSITORY, env=environment(1), capture_output=True)
     assert len(done.stdout) == 1 and not done.stderr
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    """A run of two steps on a table of questions and answers, and what `train` said at its end."""
+    workdir = tmp_path_factory.mktemp("chat") / "run"
+    done = quick("train", "--config=configs/chat.py:tiny,train.steps=2,train.batch=8,evals.samples=0",
+                 "--config.optimizer.warmup=1",
+                 f"--workdir={workdir}", "--config.data.source=files",
+                 f"--config.data.path={REPOSITORY / 'examples' / 'chat.csv'}")
+    assert done.code == 0, done.err
+    return workdir, done.out
+
+
+def test_a_chat_has_what_was_said_before_in_mind(chat):
+    """As the conversational pipeline makes it, asked again with its own answer."""
+    workdir, told = chat
+    assert told.endswith(f"more     ./run.sh generate --chat --run={workdir}\n")
+    pipe, messages = lmlab.pipeline("conversational", str(workdir)), []
+    for words in ("Hello.", "Who are you?"):
+        messages = pipe([*messages, {"role": "user", "content": words}], max_new_tokens=8, temperature=0)
+    done = quick("generate", f"--run={workdir}", "--chat", "--prompt=Hello.", "--prompt=Who are you?",
+                 "--max_new_tokens=8", "--temperature=0")
+    assert done.code == 0, done.err
+    assert [line.strip() for line in done.out.splitlines()] == [messages[1]["content"], messages[3]["content"]]
