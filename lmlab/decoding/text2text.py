@@ -22,7 +22,8 @@ def answers(lm, sources, *, task="", beams=1, max_new_tokens=None, temperature=0
     Args:
       lm: what lmlab.load gives: an encoder-decoder; or a decoder with a chat template, where `task` is one of
         chat.INSTRUCTIONS, which it is told before the source.
-      sources: texts; of an encoder-decoder cut where they are longer than those that it learned from.
+      sources: texts; of an encoder-decoder cut where they are longer than those that it learned from, of a decoder also
+        messages that ask in other words.
       max_new_tokens: None: of an encoder-decoder twice a source's and STEP more, but no more than it learned to make; of
         a decoder a quarter of the prompt's and STEP more.
       beams, temperature, settings: of text.generate; drawn where beams is 1 and the temperature above 0.
@@ -61,10 +62,12 @@ def check(lm, task=""):
 
 def _ids(lm, source, task):
     """What the model reads of a source. What its tokenizer does not know stays unknown."""
+    tokenizer, chats = lm.tokenizer, not lm.model.spec.encoder_layers
+    if chats and isinstance(source, list):
+        return chat.encode_chat(tokenizer, source)
     if not isinstance(source, str):
         raise UserError(f"{str(source)[:80]!r} is no text; give a string or a list of strings")
-    tokenizer = lm.tokenizer
-    if not lm.model.spec.encoder_layers:
+    if chats:
         return chat.encode_chat(tokenizer, chat.asked(task, source))
     ids = (tokenizer.specials.get("bos", -1), *tokenizer.encode(valid_unicode(source)), tokenizer.eod)
     return [i for i in ids if i >= 0]
