@@ -25,7 +25,7 @@ def answers(lm, sources, *, task="", beams=1, max_new_tokens=None, temperature=0
       sources: texts; of an encoder-decoder cut where they are longer than those that it learned from, of a decoder also
         messages that ask in other words.
       max_new_tokens: None: of an encoder-decoder twice a source's and STEP more, but no more than it learned to make; of
-        a decoder a quarter of the prompt's and STEP more.
+        a decoder four STEP.
       beams, temperature, settings: of text.generate; drawn where beams is 1 and the temperature above 0.
     Raises:
       UserError: for another model, what is no text, and as generate does.
@@ -75,8 +75,9 @@ def _ids(lm, source, task):
 
 def _most(lm, read):
     """The most tokens that are made of `read` of them."""
-    most = -(-(2 * read if lm.model.spec.encoder_layers else read // 4) // STEP) * STEP + STEP
-    return min(most, headed.length(lm)) if lm.model.spec.encoder_layers else most
+    if not lm.model.spec.encoder_layers:
+        return 4 * STEP
+    return min(-(-2 * read // STEP) * STEP + STEP, headed.length(lm))
 
 
 def _batches(ids, most):
