@@ -3,6 +3,7 @@ for a task by the measures of the task, beside its baselines.
 
     ./run.sh evaluate --run=runs/x --path="notes/*.txt"
     ./run.sh evaluate --run=runs/x --split=test
+    ./run.sh evaluate --run=runs/x --task=translation --beams=4 --path=test.en+test.de
 """
 
 import sys
@@ -17,12 +18,15 @@ from lmlab.utils.files import json_text, write_json
 
 RUN = flags.DEFINE_string("run", None, "A run folder; with --path also a Hugging Face folder, .gguf file, catalog:X.",
                           required=True)
-PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path); empty: a split of the run's own data.")
+PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path), or catalog:NAME; empty: a split of the "
+                           "run's own data.")
 SPLIT = flags.DEFINE_string("split", "validation", "The split, where no path is given.")
-FIELD = flags.DEFINE_string("field", "text", "The column of .csv or .jsonl files that holds the text.")
+FIELD = flags.DEFINE_string("field", "", "What of a table is read (as config.data.field); empty: as in training.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or its number.")
 BATCH = flags.DEFINE_integer("batch", 16, "Rows at once.")
 TASK = flags.DEFINE_string("task", "", "What is measured; empty: the task that the run was trained for, if any.")
+BEAMS = flags.DEFINE_integer("beams", 1, "Of texts that are written: 1: greedily.")
+LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, as for generate.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
 
 
@@ -36,12 +40,13 @@ def main():
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.load(RUN.value, STEP.value)
     _check(lm)
-    if TASK.value or run.reads(lm.config):
-        return print(_task(lm))
+    task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
+    if task:
+        return print(_task(lm, task))
     objective = run.build_objective(lm.config, lm.tokenizer.vocab_size)
     with tempfile.TemporaryDirectory() as scratch:
         if PATH.value:
-            text = corpus.whole(PATH.value, field=FIELD.value)
+            text = corpus.whole(PATH.value, field=FIELD.value or lm.config.data.field)
             data = run.Data(text, lm.tokenizer, store.prepare(text, lm.tokenizer, scratch + "/tokens"))
             split, documents = data.split("all"), text.documents("all")
         else:
@@ -57,21 +62,25 @@ def main():
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
 
 
-def _task(lm):
-    """Measures the task; the report is kept in the run's folder evaluation/ too."""
+def _task(lm, name):
+    """Measures the task; of a run the report is kept in its folder evaluation/ too, with what was said."""
+    from lmlab import config as configs
     from lmlab import run
     from lmlab.data import corpus
     from lmlab.eval import tasks
-    name = TASK.value or lm.config.objective.name
-    folder = Path(RUN.value) / "evaluation" / name
-    data = run.prepare(lm.config, lm.tokenizer, lm.labels)
+    make, ours = tasks.find(name).task, "source" not in lm.config
+    task = make(lm, **configs.taken(make, {"beams": BEAMS.value, "length_penalty": LENGTH_PENALTY.value}))
+    folder = Path(RUN.value) / "evaluation" / name if ours else None
+    data = run.prepare(lm.config, lm.tokenizer, lm.labels) if ours else None
     if PATH.value:
-        held = list(corpus.whole(PATH.value, field=FIELD.value, reads=run.reads(lm.config)).examples("all"))
+        field = FIELD.value or lm.config.data.field
+        held = corpus.whole(PATH.value, field=field, reads=run.reads(lm.config)).examples("all")
     else:
         run.check_text(RUN.value, data)
-        held = data.split(SPLIT.value).examples
-    report = tasks.measure(tasks.find(name).task(lm), data.split("train").examples, held, folder)
-    write_json(folder / f"{SPLIT.value if not PATH.value else 'path'}.json", report)
+        held = data.corpus.examples(SPLIT.value)
+    report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder)
+    if ours:
+        write_json(folder / f"{SPLIT.value if not PATH.value else 'path'}.json", report)
     return json_text(report) if JSON.value else tasks.table(report)
 
 

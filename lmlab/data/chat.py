@@ -6,6 +6,9 @@ from lmlab.data.cleaning import valid_unicode
 from lmlab.data import sandbox
 from lmlab.utils.errors import UserError
 
+# What a decoder is asked to do with a text.
+INSTRUCTIONS = {"summarization": "Summarize the text in one sentence.", "correction": "Correct the spelling of the text."}
+
 
 def render(template: str, messages, *, add_generation_prompt=True, tools=None, **variables) -> str:
     """The text of a conversation, as transformers' apply_chat_template gives it.
@@ -58,6 +61,11 @@ def turn(tokenizer, before, content) -> tuple[list[int], int, int]:
     start = next((i for i, (one, other) in enumerate(zip(prompt, ids)) if one != other), min(len(prompt), len(ids)))
     stop = max((i + 1 for i in range(start, len(ids)) if ids[i] in tokenizer.controls), default=len(ids))
     return ids, start, stop
+
+
+def asked(task, source) -> list[dict]:
+    """The messages that ask for one of INSTRUCTIONS."""
+    return [{"role": "system", "content": INSTRUCTIONS[task]}, {"role": "user", "content": source}]
 
 
 def ends(tokenizer) -> set[int]:

@@ -46,8 +46,11 @@ class Corpus:
         return self._documents(split)
 
     def examples(self, split: str) -> Iterator[dict]:
-        """A fresh pass over a split's examples, as plain JSON values; UserError where the documents are none."""
-        if self.kind in ("text", "pairs"):
+        """A fresh pass over a split's examples, as plain JSON values, of pairs {"source", "target"}; UserError where the
+        documents are none."""
+        if self.pairs:
+            return (dict(zip(("source", "target"), text.split(readers.SEPARATOR))) for text in self.documents(split))
+        if self.kind == "text":
             raise UserError(f"{self.name} holds {_what(self.kind)} and no examples of a format; name other data with "
                             "config.data.path=")
         return map(json.loads, self.documents(split))
@@ -155,10 +158,11 @@ def _check_counts(source: sources.Source, counts: dict[str, int], met: Counter, 
 
 
 def whole(path: str, field: str = "text", *, reads: str | None = None) -> Corpus:
-    """All text, or examples, of the files that `path` names as one split, "all", nothing left out: to be scored as it
-    is."""
-    read = sources.files(path, field=field, validation_path="", test_path="", reads=reads)
-    documents = lambda _: map(cleaning.valid_unicode, read.streams["all"]())
+    """All text, or examples, of the files that `path` names (or "catalog:NAME") as one split, "all", nothing left out: to
+    be scored as it is."""
+    source, name = ("catalog", path.removeprefix("catalog:")) if path.startswith("catalog:") else ("files", path)
+    read = _open(source, name, field, "", "", readers.refuse, reads)
+    documents = lambda _: filter(None, map(cleaning.valid_unicode, read.streams["all"]()))
     digest, count = hashlib.sha256(_mark(read)), 0
     for text in documents("all"):
         digest.update(hashlib.sha256(text.encode("utf-8")).digest())

@@ -14,7 +14,7 @@ from lmlab.decoding.sampling import sample
 from lmlab.models import transformer
 from lmlab.utils.errors import UserError
 
-BUCKET = 32  # prompts and caches are padded to a multiple, so that few shapes are ever compiled
+BUCKET = 32  # prompts and caches are padded to a multiple, long ones by an eighth: few shapes are ever compiled
 
 
 class Rows:
@@ -148,7 +148,8 @@ def _repeat(cache, times):
 
 
 def _bucket(length):
-    return -(-length // BUCKET) * BUCKET
+    step = max(BUCKET, (1 << (length - 1).bit_length()) // 8 if length else 0)
+    return -(-length // step) * step
 
 
 def _seen(texts, vocab):

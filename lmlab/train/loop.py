@@ -69,6 +69,7 @@ class Evals:
     prompt: str = ""              # they begin with; "": a new document
     temperature: float = 0.8      # of the samples; 0: the most likely text
     baselines: bool = True        # lzma and unigram on the held-out text, at the end
+    task: str = ""                # what `evaluate` measures; "": the objective's own, where it has one
 
     def __post_init__(self):
         for name in ("every", "batch", "samples", "sample_tokens", "temperature", "plateau", "plateau_factor"):

