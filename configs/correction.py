@@ -16,17 +16,17 @@ from lmlab import run
 from lmlab.models import presets
 from lmlab.train import optimizer
 
-MODEL = presets.get("transformer", context=128, width=256, layers=3, encoder_layers=3, heads=4, ff=1024, dropout=0.1,
-                    positions="rotary", norm="rms", norm_place="pre", activation="relu2", bias=False, qk_norm="head",
-                    zero_init=True, embedding_scale=False)
-COMMON = dict(model=MODEL, optimizer=optimizer.muon(decay=0.7, warmup=50),
+COMMON = dict(model=presets.get("transformer", **presets.MODERN, context=128, width=256, layers=3,
+                                encoder_layers=3, heads=4, ff=1024),
+              optimizer=optimizer.muon(decay=0.7, warmup=50),
               train=dict(steps=3000, batch=16, length=128, windows="packed"),
               evals=dict(task="correction", samples=4, sample_tokens=60, temperature=0.0))
 
 PRESETS = {
     "tiny": dict(
         data=dict(source="catalog", path="sighan15", validation=0.1, test=0.2), tokenizer=dict(name="bytes"),
-        model=presets.get("transformer", context=128, width=32, layers=1, encoder_layers=1, heads=2, ff=64, dropout=0.0),
+        model=presets.get("transformer", context=128, width=32, layers=1, encoder_layers=1, heads=2, ff=64,
+                          dropout=0.0),
         optimizer=dict(rate=3e-3, warmup=5), train=dict(steps=30, batch=4, length=128, log_every=1),
         evals=dict(task="correction", samples=2, sample_tokens=40)),
     "english": dict(data=dict(source="catalog", path="brown-misspelt", validation=0.02, test=0.05),

@@ -25,7 +25,6 @@ from lmlab import config, run
 from lmlab.models import presets
 from lmlab.train import optimizer
 
-MODERN = dict(positions="rotary", norm="rms", activation="relu2", qk_norm="head", bias=False, zero_init=True)
 MUON = optimizer.muon()
 SHAKESPEARE = dict(data=dict(source="files", split="tail", validation=0.1, test=0.0), tokenizer=dict(name="chars"))
 
@@ -39,7 +38,7 @@ def depth(layers, context=1024, vocab_size=32768):
     return dict(
         data=dict(source="files"), tokenizer=dict(name="bbpe", vocab_size=vocab_size),
         model=dict(context=context, width=width, layers=layers, heads=-(-width // 128), head_dim=128,
-                   logit_softcap=15.0, base_width=768, **MODERN),
+                   logit_softcap=15.0, base_width=768, **presets.MODERN),
         optimizer=optimizer.muon(decay=0.4, warmup=min(200, steps // 10)),
         train=dict(steps=steps, batch=batch, accumulation=max(1, batch // 128), precision="bfloat16", save_every=1000),
         evals=dict(every=max(1, min(1000, steps // 4))))
@@ -49,7 +48,7 @@ PRESETS = {
     # The embedded documentation of the running Python; two minutes on two cores.
     "quickstart": dict(
         tokenizer=dict(name="bpe", vocab_size=1024),
-        model=dict(context=128, width=128, layers=4, heads=4, **MODERN),
+        model=dict(context=128, width=128, layers=4, heads=4, **presets.MODERN),
         optimizer=MUON, train=dict(steps=600, batch=16), evals=dict(samples=3, sample_tokens=100)),
     # A smoke test: it learns little, in seconds.
     "tiny": dict(
@@ -59,7 +58,7 @@ PRESETS = {
     # Six layers of width 384, meant for one GPU.
     "small": dict(
         tokenizer=dict(name="bpe", vocab_size=4096),
-        model=dict(context=256, width=384, layers=6, heads=6, **MODERN),
+        model=dict(context=256, width=384, layers=6, heads=6, **presets.MODERN),
         optimizer=MUON, train=dict(steps=2000, batch=32)),
     # nanoGPT's train_shakespeare_char at its CPU setting.
     "shakespeare_char": dict(
@@ -71,7 +70,7 @@ PRESETS = {
     "shakespeare_fast": dict(
         **SHAKESPEARE,
         model=dict(context=64, width=128, layers=4, heads=4, kv_heads=1, ff=604, token_shift=0.5, tied=False,
-                   **MODERN),
+                   **presets.MODERN),
         optimizer=optimizer.muon(adam_rate=0.01, decay=1.0), train=dict(steps=180, batch=32)),
     # GPT-2 124M (Radford et al. 2019) with nanoGPT's training settings; the text is yours (data.path).
     "gpt2": dict(
@@ -84,7 +83,7 @@ PRESETS = {
     "modern": dict(
         data=dict(source="files"), tokenizer=dict(name="bbpe", vocab_size=50257),
         model=dict(context=1024, width=768, layers=12, heads=12, kv_heads=4, logit_softcap=30.0,
-                   **{**MODERN, "activation": "swiglu"}),
+                   **{**presets.MODERN, "activation": "swiglu"}),
         optimizer=optimizer.muon(decay=0.3, warmup=500),
         train=dict(steps=20_000, batch=480, accumulation=40, precision="bfloat16", save_every=1000),
         evals=dict(every=1000)),

@@ -5,6 +5,8 @@
 
 from lmlab.utils.errors import UserError, did_you_mean
 
+MODERN = dict(positions="rotary", norm="rms", norm_place="pre", activation="relu2", qk_norm="head", bias=False,
+              zero_init=True, embedding_scale=False)  # what came after the first, in any family: small ones learn faster
 _BERT = dict(attends="full", context=512, norm_place="post", activation="gelu_exact", embedding_norm=True,
              head="transform", head_bias=True, dropout=0.1)
 _T5 = dict(positions="relative", context=512, norm="rms", norm_eps=1e-6, bias=False, score_scale=1.0, head_dim=64,
@@ -66,7 +68,6 @@ FAMILIES = {
     "smollm2": (dict(**{**_LLAMA, "tied": True}, context=8192, rotary_theta=100_000.0),                  # Allal 2025
                 {"135m": _size(30, 576, 9, 1536, kv_heads=3), "360m": _size(32, 960, 15, 2560, kv_heads=5)}),
 }
-
 
 def get(name, **changes) -> dict:
     """The keyword arguments of "family" (its usual size) or "family:size", with `changes` made.
