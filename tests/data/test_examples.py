@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lmlab.data import corpus, examples, tokenizers
+from lmlab.data import catalog, corpus, examples, sources, tokenizers
 from lmlab.data.formats import questions
 from lmlab.utils.errors import UserError
 
@@ -119,6 +119,22 @@ def test_what_has_no_such_examples_is_named(tmp_path, labelled, docs):
     for build in (docs.examples, lambda split: examples.open_split(docs, split)):
         with pytest.raises(UserError, match="python-docs .* holds text and no examples of a format"):
             build("train")
+
+
+def test_pairs_are_examples_too(tmp_path, monkeypatch):
+    (tmp_path / "a.tsv").write_text("".join(f"{i} cats\t{i} Katzen\n" for i in range(200)))
+    built = corpus.build(path=str(tmp_path / "a.tsv"), field="0,1")
+    found = everything(built)
+    assert sorted(int(row["source"].split()[0]) for rows in found.values() for row in rows) == list(range(200))
+    assert all(row == {"source": row["source"], "target": row["source"].replace("cats", "Katzen")}
+               for row in found["train"])
+    whole = corpus.whole(str(tmp_path / "a.tsv"), field="0,1")
+    assert list(whole.examples("all"))[3] == {"source": "3 cats", "target": "3 Katzen"} and whole.counts == {"all": 200}
+    monkeypatch.setattr(catalog, "load", lambda name: sources.Source(
+        name, "none", {"all": lambda: iter(["a\x1fb", "", "c\x1fd"])}, kind="pairs"))
+    assert [row["target"] for row in corpus.whole("catalog:made-up").examples("all")] == ["b", "d"]
+    with pytest.raises(UserError, match="made-up holds pairs, and labelled examples is what"):
+        corpus.whole("catalog:made-up", reads="labelled")
 
 
 def test_damaged_examples_are_left_out_and_told(tmp_path, labelled, capsys):

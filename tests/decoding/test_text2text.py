@@ -34,8 +34,8 @@ def test_how_much_is_made_goes_by_the_source_alone(monkeypatch, few):
         (max_new_tokens, len(ids), max(map(len, ids), default=0))) or [""] * len(ids))
     text2text.answers(lm, SOURCES)
     batches = [batch for batch in asked if batch[1]]
-    # twice the source and its eod, in fours, and four more: at most the 64 that it learned
-    assert all(most == min(64, -(-2 * longest // 4) * 4 + 4) for most, _, longest in batches)
+    # the source and its eod, in fours, and four more: at most the 64 that it learned
+    assert all(most == min(64, -(-longest // 4) * 4 + 4) for most, _, longest in batches)
     assert all(count in (1, 2, 4) for _, count, _ in batches) and len(batches) >= 5
 
 
