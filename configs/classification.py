@@ -6,6 +6,9 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | SMS messages, spam or not | 2 CPU cores | seconds | a smoke test |
+| trec_distilled | questions; runs/trec is the teacher of two of its layers | 2 CPU cores | not run here | not known |
+
+`trec_distilled,distil.soft=0` begins from the same layers and learns from the labels alone.
 """
 
 from lmlab import run
@@ -32,6 +35,9 @@ PRESETS = {
     "spam": dict(data=SPAM, **MINILM, train=dict(steps=200, batch=8, length=128, windows="packed")),
     "spam_scratch": dict(data=SPAM, **SCRATCH, train=dict(steps=400, batch=8, length=128, windows="packed")),
     "trec": dict(data=TREC, **MINILM, train=dict(steps=300, batch=8, length=64, windows="packed")),
+    "trec_distilled": dict(data=TREC, distil=dict(teacher="runs/trec", layers=2), model=dict(dropout=0.1),
+                           optimizer=optimizer.finetuning(),
+                           train=dict(steps=600, batch=8, length=64, windows="packed")),
     # Chinese: reviews of books, hotels and computers, each character a token.
     "sentiment_zh": dict(data=SENTIMENT, **{**SCRATCH, "tokenizer": dict(name="wordpiece", vocab_size=6000)},
                          train=dict(steps=800, batch=32, length=128, windows="packed")),
