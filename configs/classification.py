@@ -6,6 +6,10 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | SMS messages, spam or not | 2 CPU cores | seconds | a smoke test |
+| trec_distilled | questions; runs/trec is the teacher of two of its layers | 2 CPU cores | not run here | not known |
+| trec_augmented | questions, with easy data augmentation and mixup | 2 CPU cores | not run here | not known |
+
+`trec_distilled,distil.soft=0` begins from the same layers and learns from the labels alone.
 """
 
 from lmlab import run
@@ -35,6 +39,11 @@ PRESETS = {
     "trec": dict(data=TREC, **MINILM, train=dict(steps=300, batch=8, length=64, windows="packed")),
     # Yes or no to a question, by a passage beside it.
     "boolq": dict(data=BOOLQ, **MINILM, train=dict(steps=300, batch=8, length=256, windows="packed")),
+    "trec_distilled": dict(data=TREC, distil=dict(teacher="runs/trec", layers=2), model=dict(dropout=0.1),
+                           optimizer=optimizer.finetuning(),
+                           train=dict(steps=600, batch=8, length=64, windows="packed")),
+    "trec_augmented": dict(data=TREC, **SCRATCH, objective=dict(augment=0.1, mixup=0.2),
+                           train=dict(steps=600, batch=8, length=64, windows="packed")),
     # Chinese: reviews of books, hotels and computers, each character a token.
     "sentiment_zh": dict(data=SENTIMENT, **{**SCRATCH, "tokenizer": dict(name="wordpiece", vocab_size=6000)},
                          train=dict(steps=800, batch=32, length=128, windows="packed")),

@@ -4,9 +4,9 @@ for a task by the measures of the task, beside its baselines.
     ./run.sh evaluate --run=runs/x --path="notes/*.txt"
     ./run.sh evaluate --run=runs/x --split=test
     ./run.sh evaluate --run=runs/x --task=translation --beams=4 --path=test.en+test.de
+    ./run.sh evaluate --run=runs/a,runs/b,runs/c --split=test --ensemble=vote
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from lmlab.utils import cli, environment
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import json_text, write_json
 
-RUN = flags.DEFINE_string("run", None, "A run folder; with --path also a Hugging Face folder, .gguf file, catalog:X.",
-                          required=True)
+RUN = flags.DEFINE_list("run", None, "A run folder, or several with commas between; with --path also a Hugging Face "
+                        "folder, .gguf file, catalog:X.", required=True)
+ENSEMBLE = flags.DEFINE_string("ensemble", "average", "How several answer as one: average (of probabilities), vote, or "
+                               "weights (one network with the mean of their weights).")
 PATH = flags.DEFINE_string("path", "", "Files to score (as config.data.path), or catalog:NAME; empty: a split of the "
                            "run's own data.")
 SPLIT = flags.DEFINE_string("split", "validation", "The split, where no path is given.")
@@ -38,7 +40,7 @@ def main():
     environment.set_up_jax()
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
-    lm = run.load(RUN.value, STEP.value)
+    lm = run.together([run.load(folder, STEP.value) for folder in RUN.value], ENSEMBLE.value)
     _check(lm)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
     if task:
@@ -51,7 +53,8 @@ def main():
             split, documents = data.split("all"), text.documents("all")
         else:
             data = run.prepare(lm.config, lm.tokenizer)
-            run.check_text(RUN.value, data)
+            for folder in RUN.value:
+                run.check_text(folder, data)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
         unit = run.unit(lm.config)
         batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value)
@@ -59,26 +62,27 @@ def main():
         scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"], "step": lm.step}
         scores |= baselines.lzma_bits_per_byte([], documents) if unit == "text" else {}
     print(json_text(scores) if JSON.value else
-          "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()), file=sys.stdout)
+          "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()))
 
 
 def _task(lm, name):
     """Measures the task; of a run the report is kept in its folder evaluation/ too, with what was said."""
-    from lmlab import config as configs
-    from lmlab import run
+    from lmlab import config as configs, run
     from lmlab.data import corpus
     from lmlab.eval import tasks
     make, ours = tasks.find(name).task, "source" not in lm.config
     task = make(lm, **configs.taken(make, {"beams": BEAMS.value, "length_penalty": LENGTH_PENALTY.value}))
-    folder = Path(RUN.value) / "evaluation" / name if ours else None
+    together = f"-{ENSEMBLE.value}" if len(RUN.value) > 1 else ""
+    folder = Path(RUN.value[0]) / "evaluation" / (name + together) if ours else None
     data = run.prepare(lm.config, lm.tokenizer, lm.labels) if ours else None
     if PATH.value:
-        field = FIELD.value or lm.config.data.field
-        held = corpus.whole(PATH.value, field=field, reads=run.reads(lm.config)).examples("all")
+        held = corpus.whole(PATH.value, FIELD.value or lm.config.data.field, reads=run.reads(lm.config)).examples("all")
     else:
-        run.check_text(RUN.value, data)
+        for path in RUN.value:  # on other text or splits it may have seen what it is measured on
+            run.check_text(path, data)
         held = data.corpus.examples(SPLIT.value)
     report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder)
+    report |= {"runs": RUN.value} if together else {}
     if ours:
         write_json(folder / f"{SPLIT.value if not PATH.value else 'path'}.json", report)
     return json_text(report) if JSON.value else tasks.table(report)
@@ -87,9 +91,9 @@ def _task(lm, name):
 def _check(lm):
     """Raises a UserError for a model from elsewhere that has nothing to be scored on, or nothing to predict with."""
     if "source" in lm.config and not PATH.value:
-        raise UserError(f"{RUN.value} is no run and has no data of its own; name the text to score with --path=")
+        raise UserError(f"{RUN.value[0]} is no run and has no data of its own; name the text to score with --path=")
     if lost := [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]:
-        raise UserError(f"{RUN.value} has no weights for {lost[0]}, so that it predicts no tokens; get the model with "
+        raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model with "
                         "its language-modelling head")
 
 

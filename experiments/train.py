@@ -32,7 +32,7 @@ def main():
     workdir, original = Path(WORKDIR.value), FROM_RUN.value
     if original and (CONFIG.value is not None or workdir.resolve() == Path(original).resolve()):
         raise UserError(f"--from_run={original} brings its own config and fills a new --workdir")
-    config, source = run.begin_from(run.load_config(original) if original else CONFIG.value, workdir)
+    config, source, teacher = run.begin(run.load_config(original) if original else CONFIG.value, workdir)
     run.check(config)
     environment.set_up_jax()
     processes.join()
@@ -41,7 +41,7 @@ def main():
         print(f"changed: {line}", file=sys.stderr)
     again = f"go on with:\n  ./run.sh train {shlex.join(sys.argv[1:])}"
     try:
-        summary = session(config, workdir, resuming, original, source)
+        summary = session(config, workdir, resuming, original, source, teacher)
     except KeyboardInterrupt:  # outside of training, or for the second time
         print(f"\n{again}", file=sys.stderr)
         raise
@@ -54,26 +54,26 @@ def main():
         print(f"stopped after step {summary['steps']}; {again}")
 
 
-def session(config, workdir, resuming, original, source):
+def session(config, workdir, resuming, original, source, teacher):
     """One session of training in `workdir`, from its last checkpoint or from the start; returns its summary."""
     from lmlab import run
     from lmlab.eval import report
     from lmlab.train import checkpoint, loop, sharding, step
     from lmlab.utils.logs import RunLog
     settings, evals = loop.Settings(**config.train), loop.Evals(**config.evals)
-    mesh = sharding.make_mesh(**config.mesh)
+    mesh, known = sharding.make_mesh(**config.mesh), workdir if resuming else original
     step.check_layout(settings, mesh, run.build_model(config, vocab_size=2).spec)
-    known = workdir if resuming else original
-    tokenizer = run.load_tokenizer(known) if known else source and source.tokenizer
+    tokenizer = run.load_tokenizer(known) if known else getattr(source or teacher, "tokenizer", None)
     data = processes.alike(lambda: run.prepare(config, tokenizer, run.load_labels(known) if known else None,
                                                progress=sys.stderr.isatty(),
                                                start=lambda: run.start_of(config, source)), run.Data.digest)
     run.check_text(known, data)
     model = run.build_model(config, data.tokenizer.vocab_size, data.labels)
     objective = run.build_objective(config, data.tokenizer.vocab_size)
+    taught, constants = run.taught(config, teacher, objective, data, model, known)
     strategy = step.make_strategy(
-        settings.parallel, model, run.initialiser(config, model), objective, *run.build_optimizer(config, model), mesh,
-        seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes,
+        settings.parallel, model, run.initialiser(config, model), taught, *run.build_optimizer(config, model), mesh,
+        seed=config.seed, accumulation=settings.accumulation, spikes=settings.spikes, constants=constants,
         average=settings.average, trains=run.trains(config), given=run.given(source, config, model))
     with contextlib.ExitStack() as lock:
         def begin():
@@ -83,7 +83,7 @@ def session(config, workdir, resuming, original, source):
             return checkpoint.newest(workdir / "checkpoints", repair=True, log=lambda t: print(t, file=sys.stderr))
         start = processes.together(begin, first=True)
         state = strategy.init() if start is None else strategy.place(run.restore(workdir, start, strategy.target))
-        run.save_start(workdir, config, data, resuming)
+        run.save_start(workdir, config, data, resuming, run.digest(teacher))
         log, saved = RunLog(workdir, start=start or 0, steps=settings.steps), workdir / "checkpoints"
         checkpoints = checkpoint.Checkpoints(saved, keep=settings.keep, keep_every=settings.keep_every)
         evaluate = report.make_evaluation(config, workdir, data, model, objective, mesh, log)

@@ -96,16 +96,21 @@ def states(apply, params, batch, keys_B, part=""):
       the states that `logits` takes, and the loss terms that the network adds itself: a mixture of experts' "balance",
       of each row and summed over the layers, a mean over the targets' weights.
     """
-    more = {f"{name}_BT": batch[name] for name in ("types", "prefix") if name in batch}
-    if "encoder_tokens" in batch:
-        more["encoder"] = {name: batch[f"encoder_{name}"] for name in ("tokens", "segments", "positions")}
-    run = lambda model, *args, **kw: (getattr(model, part) if part else model).hidden(*args, **kw)
-    x_BTD, sown = apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"], keys_B,
-                        method=run, mutable=["losses"], **more)
+    x_BTD, sown = network(apply, params, batch, keys_B, part)
     added = jax.tree.leaves(sown.get("losses", {}))
     weights_B = batch["weights"].astype(jnp.float32).sum(1)
     balance_B = sum(a.reshape(-1, len(weights_B)).sum(0) for a in added)
     return x_BTD, {"balance": ((balance_B * weights_B).sum(), weights_B.sum())} if added else {}
+
+
+def network(apply, params, batch, keys_B, part=""):
+    """(x_BTD, what the layers sow): arguments as in `states`. The one place that calls `apply` with `mutable`."""
+    more = {f"{name}_BT": batch[name] for name in ("types", "prefix") if name in batch}
+    if "encoder_tokens" in batch:
+        more["encoder"] = {name: batch[f"encoder_{name}"] for name in ("tokens", "segments", "positions")}
+    run = lambda model, *args, **kw: (getattr(model, part) if part else model).hidden(*args, **kw)
+    return apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"], keys_B, method=run,
+                 mutable=["losses"], **more)
 
 
 def token_loss(apply, params, batch, keys_B, vocab_size, chunk):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from lmlab.data.features import check_range
+from lmlab.data.features import augmentation, check_range
 from lmlab.data.features.tagged import features, names  # noqa: F401
 from lmlab.models import crf as fields
 from lmlab.objectives import losses
@@ -14,10 +14,11 @@ WHOLE = False
 UNIT = "word"     # what the loss is a mean over
 
 
-def check(spec, crf=False, smoothing=0.0, **_):
+def check(spec, crf=False, smoothing=0.0, augment=0.0, synonyms="", **_):
     """Raises a UserError where a setting means nothing, or the network does not look both ways."""
     losses.require(spec, "tagging", attends=("full",))
     check_range("smoothing", smoothing, 0, 0.99)
+    augmentation.check(augment, synonyms)
     if crf and smoothing:
         raise UserError(f"config.objective.smoothing={smoothing} is of words told one by one, and config.objective.crf="
                         "True tells whole texts; set one of them off")

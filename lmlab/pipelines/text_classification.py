@@ -3,7 +3,7 @@
 from lmlab.decoding import classification
 from lmlab.utils.errors import UserError
 
-
+ENSEMBLES = True  # several models may answer together
 _ALONE = "the likeliest alone"
 
 

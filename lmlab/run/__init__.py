@@ -9,7 +9,9 @@ from lmlab.run.batches import Data, eval_batches, padding, prepare, train_batche
 from lmlab.run.building import (
     build_model, build_objective, build_optimizer, check, complete, from_presets, initialiser, reads,
     sections, targets, trains, unit)
+from lmlab.run.ensembles import Ensemble, together
 from lmlab.run.folder import (
     check_text, describe_text, has_begun, load_config, load_labels, load_tokenizer, read_record,
     read_sessions, read_summary, restore, save_record, save_start, save_tokenizer)
 from lmlab.run.loading import LM, begin_from, given, load, start_of
+from lmlab.run.teaching import begin, digest, shallow, taught

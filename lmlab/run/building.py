@@ -10,7 +10,7 @@ from lmlab import config as configs
 from lmlab import models, objectives
 from lmlab.adapt import freezing, heads, lora, quantised
 from lmlab.data import corpus, tokenizers
-from lmlab.objectives import masked
+from lmlab.objectives import distillation, masked
 from lmlab.train import loop, optimizer, sharding
 from lmlab.utils.errors import UserError
 
@@ -26,7 +26,7 @@ def sections(config) -> dict:
     return {"data": (corpus.build,), "tokenizer": (tokenizers.build,), "model": (models.find(config.model.name).Spec,),
             "objective": (objective.loss, objective.features), "optimizer": (optimizer.build,),
             "train": (loop.Settings,), "mesh": (sharding.make_mesh,), "evals": (loop.Evals,),
-            "adapt": (freezing.Settings,)}
+            "adapt": (freezing.Settings,), "distil": (distillation.Settings,)}
 
 
 def complete(config: dict, assignments: dict) -> ConfigDict:
@@ -55,6 +55,13 @@ def check(config):
     settings = loop.Settings(**config.train)
     loop.Evals(**config.evals)
     freezing.Settings(**config.adapt)
+    teaching = distillation.Settings(**config.distil)
+    if teaching.teacher and config.objective.name not in distillation.OBJECTIVES:
+        raise UserError(f"config.distil.teacher does not go with config.objective.name={config.objective.name}; one of "
+                        f"{', '.join(distillation.OBJECTIVES)}")
+    if teaching.layers and config.init_from:
+        raise UserError(f"config.distil.layers={teaching.layers} begins from the teacher, and config.init_from="
+                        f"{config.init_from} from another; leave one of them out")
     corpus.check(**config.data)
     tokenizers.check(config.tokenizer.name)
     model = build_model(config, vocab_size=2)

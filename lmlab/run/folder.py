@@ -51,14 +51,15 @@ def save_tokenizer(tokenizer, folder):
     write_text(Path(folder) / "tokenizer" / "sha256", tokenizers.digest(tokenizer) + "\n")
 
 
-def save_start(folder, config, data, resuming):
-    """Writes what a run has before its first step, by process 0: config.json last, so that where it is, the rest is."""
+def save_start(folder, config, data, resuming, teacher=""):
+    """Writes what a run has before its first step, by process 0: config.json last, so that where it is, the rest is.
+    teacher: the digest of what it learns from beside the data."""
     if jax.process_index() == 0:
         if not resuming:
             save_tokenizer(data.tokenizer, folder)
             if data.labels is not None:
                 sealed.write(Path(folder) / "labels.json", {"labels": list(data.labels)})
-        save_record(folder, config, data)
+        save_record(folder, config, data, {"teacher": teacher} if teacher else {})
         configs.save(config, Path(folder) / "config.json")
 
 
@@ -84,14 +85,14 @@ def load_labels(folder) -> tuple | None:
         return None
 
 
-def save_record(folder, config, data):
-    """Writes run.json: the machine, the code, what belongs to the run, and the sessions before this one.
+def save_record(folder, config, data, more):
+    """Writes run.json: the machine, the code, what belongs to the run and `more`, and the sessions before this one.
 
     To be written after the tokenizer, and before config.json: where that is, the rest is.
     """
     sealed.write(Path(folder) / "run.json", environment.describe() | {
         "config": config.to_dict(), "text": describe_text(data), "earlier_sessions": read_sessions(folder),
-        "tokenizer": tokenizers.digest_of(Path(folder) / "tokenizer")})
+        "tokenizer": tokenizers.digest_of(Path(folder) / "tokenizer"), **more})
 
 
 def read_record(folder) -> dict:

@@ -69,18 +69,23 @@ def _load_run(folder, step):
     return LM(model, params, tokenizer, config, step, labels)
 
 
-def begin_from(config, workdir="") -> tuple[ConfigDict, LM | None]:
+def begin_from(config, workdir="", start=None) -> tuple[ConfigDict, LM | None]:
     """The config with the network and the tokenizer of config.init_from, and what is there; (config, None) where that
     names nothing, and where `workdir` holds a run that has begun from there: its network is taken.
 
+    start: an LM to begin from in its place.
     Raises:
       UserError: where there is no model, or config.model or config.tokenizer asks for another one.
     """
-    if not config.init_from:
+    if not config.init_from and start is None:
         return config, None
     begun = Path(workdir) / "config.json"
     known = load_config(workdir) if workdir and begun.is_file() else None
-    start = load(config.init_from) if known is None or known.init_from != config.init_from else None
+    if known is not None and known.init_from == config.init_from and known.distil == config.distil:
+        start = None
+    else:
+        start = start or load(config.init_from)
+    source = f"config.init_from={config.init_from}" if config.init_from else f"config.distil.teacher={config.distil.teacher}"
     model = (known if start is None else start.config).model
     usual = {section: configs.defaults(*functions) for section, functions in sections(config).items()}
     with config.unlocked():
@@ -88,14 +93,21 @@ def begin_from(config, workdir="") -> tuple[ConfigDict, LM | None]:
             if name in HOW:
                 continue
             if config.model[name] not in (value, usual["model"].get(name, "transformer")):
-                raise UserError(f"config.model.{name}={config.model[name]!r}, and the network of config.init_from="
-                                f"{config.init_from} has {value!r}; leave it out, or begin from another network")
+                raise UserError(f"config.model.{name}={config.model[name]!r}, and the network of {source} has "
+                                f"{value!r}; leave it out, or begin from another network")
             config.model[name] = value
-    for name, value in config.tokenizer.items():
-        if value != usual["tokenizer"][name]:
-            raise UserError(f"config.tokenizer.{name}={value!r} does not go with config.init_from={config.init_from}, "
-                            "whose own tokenizer is used; leave it out")
+    check_tokenizer(config, source)
     return config, start
+
+
+def check_tokenizer(config, source):
+    """Raises a UserError where config.tokenizer asks for another one than that of `source`, a network that brings its
+    own."""
+    usual = configs.defaults(*sections(config)["tokenizer"])
+    for name, value in config.tokenizer.items():
+        if value != usual[name]:
+            raise UserError(f"config.tokenizer.{name}={value!r} does not go with {source}, whose own tokenizer is used; "
+                            "leave it out")
 
 
 def start_of(config, start=None) -> LM:

@@ -2,7 +2,8 @@
 
 The state is {"params", "opt_state", "step", "extra"} and nothing else decides what happens next: randomness at step i
 is fold_in(key(seed), i), and every row of the batch has a key of its own, so that neither the mesh nor accumulation
-changes a dropout mask.
+changes a dropout mask. Parameters that an objective reads and that never change (a teacher's) are constants, arguments of
+the step beside the state.
 """
 
 import functools
@@ -43,6 +44,7 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
       seed: of dropout. accumulation: the pieces of the batch, computed one after the other and weighted by tokens, so
         that they add up to the whole batch. axis: the name of the pmap axis to sum over, if any.
     Args (of the function):
+      state: may have "constants", keyword arguments of the objective, which the state after the step has not.
       gate: (metrics, apply) -> (parameters, optimizer's state, more metrics), apply() being the first two of the step;
         it may do otherwise (guard.guarded).
     Returns (of the function):
@@ -51,14 +53,14 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
     """
     collect = functools.partial(jax.lax.psum, axis_name=axis) if axis else lambda tree: tree
 
-    def measure(params, piece):
+    def measure(params, piece, constants):
         batch, keys_B = piece
-        terms, metrics = objective(model.apply, params, batch, keys_B)
+        terms, metrics = objective(model.apply, params, batch, keys_B, **constants)
         both = {**terms, **metrics}
         return terms.keys(), {k: s for k, (s, _) in both.items()}, {k: w for k, (_, w) in both.items()}
 
-    def piece_loss(trained, frozen, piece, weights):
-        terms, sums, _ = measure(trees.join(frozen, trained), piece)
+    def piece_loss(trained, frozen, piece, weights, constants):
+        terms, sums, _ = measure(trees.join(frozen, trained), piece, constants)
         means = {name: total / weights[name] for name, total in sums.items()}
         total = sum(means[name] for name in terms)
         return total, {**means, **({"total": total} if len(terms) > 1 else {})}
@@ -70,10 +72,11 @@ def make_update(model, objective, optimizer, schedule, *, seed, accumulation=1, 
         pieces = _cut(batch, key, accumulation)
         # The weights of the whole batch come first: each piece is divided by all of them, not by its own. They hang on
         # the batch alone, so the compiler drops the rest of this pass.
-        weights = collect(measure(state["params"], _cut(batch, key, 1)[0])[2])
+        constants = state.get("constants", {})
+        weights = collect(measure(state["params"], _cut(batch, key, 1)[0], constants)[2])
         weights = {name: jnp.maximum(w, 1e-9) for name, w in weights.items()}
         trained, frozen = _split(state["params"], trains)
-        gradient = lambda piece: jax.grad(piece_loss, has_aux=True)(trained, frozen, piece, weights)
+        gradient = lambda piece: jax.grad(piece_loss, has_aux=True)(trained, frozen, piece, weights, constants)
         grads, metrics = collect(_summed(gradient, pieces))
         tokens = collect(sum((value > 0).sum() for name, value in batch.items() if name.endswith("segments")))
         taken = state["step"] - state["extra"]["guard"]["skipped"]  # so many the optimizer has seen
@@ -138,6 +141,11 @@ def _whole(update, spikes, average, trains):
     return progress.averaged(guarded, average, functools.partial(_split, trains=trains)) if average else guarded
 
 
+def _constant(step):
+    """`step` as a function of (state, batch, constants)."""
+    return lambda state, batch, constants: step({**state, "constants": constants}, batch)
+
+
 def _in_step(step):
     """`step`; each of several processes compiles it before any runs it: at first, gloo waits 30 s for the others."""
     met = []
@@ -151,12 +159,13 @@ def _in_step(step):
 
 
 def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, seed, accumulation=1, spikes=0.0,
-                 average=0.0, trains=None, given=None) -> Strategy:
+                 average=0.0, trains=None, given=None, constants=None) -> Strategy:
     """The guarded step under `jax.jit`, its arrays laid out over `mesh` by the table in sharding.py.
 
     model_init: key -> parameters boxed with their logical axes. spikes: as `guard.guarded` takes it. average: as
     `progress.averaged` takes its decay; 0: none is kept. trains: as `make_update` takes it. given: {} or nested
-    parameters (numpy) to start with in place of the new ones.
+    parameters (numpy) to start with in place of the new ones. constants: {name: (nested parameters (numpy), key -> the
+    same boxed with their logical axes)}, keyword arguments of the objective; None: none.
     """
     init_params, init = _inits(model_init, optimizer, trains, average)
     key, given = jax.random.key(seed), given or {}
@@ -165,8 +174,10 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     where = sharding.state_shardings(mesh, shapes, parameters)
     on_mesh = functools.partial(sharding.on_mesh, mesh)
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, trains=trains)
-    step = jax.jit(_whole(update, spikes, average, trains), in_shardings=(where, None), out_shardings=(where, None),
-                   donate_argnums=0)
+    step = jax.jit(_constant(_whole(update, spikes, average, trains)), in_shardings=(where, None, None),
+                   out_shardings=(where, None), donate_argnums=0)
+    kept = {name: jax.tree.map(jax.device_put, params, sharding.parameter_shardings(mesh, jax.eval_shape(boxed, key)))
+            for name, (params, boxed) in (constants or {}).items()}
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)
     part = sharding.share(mesh)
@@ -178,27 +189,30 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     def lower(batch):
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding.batch_sharding(mesh, a.ndim))
                   for name, a in batch.items()}
-        return on_mesh(step.lower)(target, shapes)
+        return on_mesh(step.lower)(target, shapes, kept)
     def begin(function, shardings):
         here = by_path(where["params"])
         placed = map_with_path(lambda path, x: jax.device_put(x, here[path]), given)
         return on_mesh(jax.jit(function, out_shardings=shardings))(key, placed)
-    return Strategy(on_mesh(_in_step(step)), lambda: begin(init, where), lambda: begin(init_params, where["params"]),
-                    put, place, lambda state: state, target, part, lower)
+    together = _in_step(step)
+    return Strategy(on_mesh(lambda state, batch: together(state, batch, kept)), lambda: begin(init, where),
+                    lambda: begin(init_params, where["params"]), put, place, lambda state: state, target, part, lower)
 
 
 def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *, seed, accumulation=1, spikes=0.0,
-                  average=0.0, trains=None, given=None) -> Strategy:
+                  average=0.0, trains=None, given=None, constants=None) -> Strategy:
     """The guarded step under `jax.pmap`: a whole copy of the state on each device, the batch split between them."""
     init_params, init = _inits(model_init, optimizer, trains, average)
     key, given = jax.random.key(seed), given or {}
     local = [d for d in devices if d.process_index == jax.process_index()]
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, axis="data",
                          trains=trains)
-    step = _in_step(jax.pmap(_whole(update, spikes, average, trains), axis_name="data", devices=devices,
+    step = _in_step(jax.pmap(_constant(_whole(update, spikes, average, trains)), axis_name="data", devices=devices,
                              donate_argnums=0))
     split = lambda a: np.reshape(a, (len(local), a.shape[0] // len(local), *a.shape[1:]))
     place = lambda state: jax.tree.map(lambda x: np.broadcast_to(np.asarray(x)[None], (len(local), *x.shape)), state)
+    kept = {name: params for name, (params, _) in (constants or {}).items()}
+    kept = jax.pmap(lambda x: x, devices=devices)(place(kept)) if kept else {}
     # x[0] would be a computation on all devices, for each array: many at once have too few threads to meet on CPUs.
     first = lambda x: x.addressable_data(0)[0] if isinstance(x, jax.Array) else x[0]
     collect = lambda state: jax.tree.map(first, state)
@@ -207,7 +221,7 @@ def pmap_strategy(model, model_init, objective, optimizer, schedule, devices, *,
                           jax.eval_shape(init, key, given))
 
     def run(state, batch):
-        state, metrics = step(state, batch)
+        state, metrics = step(state, batch, kept)
         return state, collect(metrics)
     return Strategy(run, lambda: place(jax.jit(init)(key, given)), lambda: jax.jit(init_params)(key, given),
                     lambda batch: jax.tree.map(split, batch), place, collect, target,

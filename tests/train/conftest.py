@@ -35,14 +35,17 @@ def make_model():
 def make_strategy(eight):
     """A function: (name in MESHES, model, (optimizer, schedule)) -> Strategy."""
     def make(name, model, optimizer, *, seed=5, accumulation=1, objective="causal", average=0.0, trains=None,
-             given=None, **settings):
-        """On as many of the eight devices as the mesh needs; settings: of the objective."""
+             given=None, constants=None, **settings):
+        """On as many of the eight devices as the mesh needs; objective: its name, settings its settings, or the
+        function."""
         mesh = sharding.make_mesh(**MESHES[name], devices=eight[:math.prod(MESHES[name].values())])
         headed = isinstance(model, heads.Headed)
-        loss = objectives.build(objective, **settings, **({} if headed else {"vocab_size": model.spec.vocab_size}))
+        more = {} if headed else {"vocab_size": model.spec.vocab_size}
+        loss = objective if callable(objective) else objectives.build(objective, **settings, **more)
         init = functools.partial((heads if headed else transformer).init, model)
         return step.make_strategy("pmap" if name == "pmap" else "jit", model, init, loss, *optimizer, mesh, seed=seed,
-                                  accumulation=accumulation, average=average, trains=trains, given=given)
+                                  accumulation=accumulation, average=average, trains=trains, given=given,
+                                  constants=constants)
     return make
 
 

@@ -64,15 +64,18 @@ def in_rows(sizes: list[int], length: int, windows: str) -> list[list[int]]:
 
 
 def rows(encoded: list[Encoded], length: int, windows: str, widths: dict[str, tuple],
-         values: Callable[[int], dict], dress: Callable | None = None, together: list[int] | None = None) -> Rows:
+         values: Callable[[int], dict], dress: Callable | None = None, together: list[int] | None = None,
+         grow: Callable[[int], int] = lambda n: n) -> Rows:
     """Rows of examples, the k-th of a row being segment k.
 
     Args:
       encoded: the examples. length, windows: of the rows.
       widths: shape of each array of labels: ("example", ...) for what stands once an example, ("token", ...) for what
         stands at each of its tokens, ("word", ...) at each of its words. values: example number -> {name: its value}.
-      dress: (number, rng) -> an Encoded to read in place of the example's own (augmentation), no longer than it.
+      dress: (number, room, rng) -> an Encoded of at most `room` tokens to read in place of the example's own, and its
+        values (augmentation).
       together: how many examples, of those that follow one another, share a row whatever `windows` is; None: one.
+      grow: how many tokens, or words, so many may become when they are dressed: packed rows leave as much room.
     Returns:
       Rows of tokens, segments, positions, types (B, T) int32; weights (B, S) float32, 1 where there is an example;
       example (B, S) int32, its number from 1; where words have labels, places and words (B, W) int32, the place of each
@@ -80,10 +83,12 @@ def rows(encoded: list[Encoded], length: int, windows: str, widths: dict[str, tu
     """
     starts = np.cumsum([0, *(together or [1] * len(encoded))]).tolist()
     groups = [range(*pair) for pair in itertools.pairwise(starts)]
-    sizes = [sum(len(encoded[number].ids) for number in group) for group in groups]
+    room = [length if dress and windows == "stream" else min(length, grow(len(one.ids))) for one in encoded]
+    sizes = [sum(room[number] for number in group) for group in groups]
     members = [[number for group in row for number in groups[group]] for row in in_rows(sizes, length, windows)]
     most = max(map(len, members), default=1)
-    most_words = max((sum(len(encoded[example].places) for example in row) for row in members), default=0)
+    words = [grow(len(one.places)) if len(one.places) else 0 for one in encoded]
+    most_words = max((sum(words[example] for example in row) for row in members), default=0)
     most_words = -(-most_words // 32) * 32  # few shapes, so that few programs are compiled
     most_of = {"example": most, "token": length, "word": most_words}
 
@@ -96,14 +101,16 @@ def rows(encoded: list[Encoded], length: int, windows: str, widths: dict[str, tu
         for b, (number, epoch) in enumerate(zip(numbers_B.tolist(), epochs_B.tolist(), strict=True)):
             at, word = 0, 0
             for k, example in enumerate(members[number] if number >= 0 else []):
-                one = dress(example, generator(seed, epoch, example)) if dress else encoded[example]
+                one, told = encoded[example], values(example)
+                if dress:
+                    one, told = dress(example, room[example], generator(seed, epoch, example))
                 here, there = slice(at, at + len(one.ids)), slice(word, word + len(one.places))
                 batch["tokens"][b, here], batch["types"][b, here] = one.ids, one.types
                 batch["segments"][b, here], batch["positions"][b, here] = k + 1, np.arange(len(one.ids))
                 batch["weights"][b, k], batch["example"][b, k] = 1, example + 1
                 if most_words:
                     batch["places"][b, there], batch["words"][b, there] = at + one.places, k + 1
-                for name, value in values(example).items():
+                for name, value in told.items():
                     batch[name][(b, {"example": k, "token": here, "word": there}[widths[name][0]])] = value
                 at, word = here.stop, there.stop
         return batch

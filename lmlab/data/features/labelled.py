@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from lmlab.data.features import Rows, examples
+from lmlab.data.features import Rows, augmentation, examples
 from lmlab.utils.errors import UserError
 
 KINDS = ("single", "several", "number")
@@ -43,7 +43,8 @@ def target(label, labels, kind: str) -> np.ndarray:
     return np.array([name in mine for name in labels], np.float32)
 
 
-def features(split, tokenizer, *, length, windows, labels, kind: str = "single", balance: float = 0.0) -> Rows:
+def features(split, tokenizer, *, length, windows, labels, kind: str = "single", balance: float = 0.0,
+             augment: float = 0.0, synonyms: str = "", mixup: float = 0.0) -> Rows:
     """Rows of examples with their targets.
 
     Args:
@@ -51,9 +52,15 @@ def features(split, tokenizer, *, length, windows, labels, kind: str = "single",
       windows: "stream", one example a row, or "packed", as many as fit. labels: their names.
       kind: single, several labels, or a number. balance: an example's weight in the loss is its label's rarity to this
         power, (examples / (labels x those with its label)); 0: all weigh the same, 1: all labels weigh the same.
+      augment: the share of the words of a training text that are changed each time it is read (features.augmentation); 0:
+        none. synonyms: a file with a set of synonyms a line, commas between them; "": none. mixup: as in the loss; a row
+        must then hold several examples.
     Returns:
       Rows as `examples.rows` gives, with target (B, S, C) and balance (B, S) float32.
     """
+    if mixup and windows != "packed":
+        raise UserError(f"config.objective.mixup={mixup} mixes the examples of a row; set config.train.windows=packed, so "
+                        "that it holds several")
     found = split.examples
     encoded = examples.encode(tokenizer, [one["text"] for one in found], [one.get("pair") for one in found], length,
                               f"{split.meta['name']} ({split.split})")
@@ -69,4 +76,13 @@ def features(split, tokenizer, *, length, windows, labels, kind: str = "single",
 
     widths = {"target": ("example", np.float32, 1 if kind == "number" else len(labels)),
               "balance": ("example", np.float32)}
-    return examples.rows(encoded, length, windows, widths, values)
+    if not augment or split.split != "train":
+        return examples.rows(encoded, length, windows, widths, values)
+    known = augmentation.read(synonyms)
+
+    def dress(number: int, room: int, rng) -> tuple[examples.Encoded, dict]:
+        texts = (found[number][name] for name in ("text", "pair") if name in found[number])
+        first, second, *_ = [*(tokenizer.encode(augmentation.text(one, augment, known, rng)) for one in texts), None]
+        return examples.frame(tokenizer, first, second, room), values(number)
+
+    return examples.rows(encoded, length, windows, widths, values, dress, grow=augmentation.growth(augment))

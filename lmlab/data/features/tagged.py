@@ -1,11 +1,12 @@
 """Texts whose words have tags, as rows: each word is told at its first token."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 
 from lmlab.data import windows as plans
-from lmlab.data.features import Rows, examples
+from lmlab.data.features import Rows, augmentation, examples
 from lmlab.utils.errors import UserError
 
 
@@ -70,12 +71,13 @@ def first_tokens(offsets: list, places: list) -> tuple[np.ndarray, np.ndarray]:
     return first_W, there_W & (np.diff(first_W, prepend=-1) > 0)
 
 
-def features(split, tokenizer, *, length, windows, labels) -> Rows:
+def features(split, tokenizer, *, length, windows, labels, augment: float = 0.0, synonyms: str = "") -> Rows:
     """Rows of windows of texts with the tags of their words.
 
     Args:
       split: of tagged examples. tokenizer, length: as `windows_of` takes them. windows: "stream", one a row, or
-        "packed", as many as fit. labels: the tags.
+        "packed", as many as fit. labels: the tags. augment, synonyms: as in labelled.features; a text that is cut into
+        windows stays as it is.
     Returns:
       Rows as `examples.rows` gives, with tags (B, W) int32: the number of the tag of each word.
     """
@@ -91,4 +93,17 @@ def features(split, tokenizer, *, length, windows, labels) -> Rows:
         one = cut[number]
         return {"tags": [numbers[tag] for tag in found[one.text]["tags"][one.first:one.after]]}
 
-    return examples.rows([one.encoded for one in cut], length, windows, {"tags": ("word", np.int32)}, values)
+    encoded, widths = [one.encoded for one in cut], {"tags": ("word", np.int32)}
+    if not augment or split.split != "train":
+        return examples.rows(encoded, length, windows, widths, values)
+    known, cuts = augmentation.read(synonyms), Counter(one.text for one in cut)
+
+    def dress(number: int, room: int, rng) -> tuple[examples.Encoded, dict]:
+        example = found[cut[number].text]
+        text, words, tags = augmentation.tagged(*(example[name] for name in ("text", "words", "tags")), augment, known, rng)
+        new = windows_of(tokenizer, [text], [words], room) if cuts[cut[number].text] == 1 else []
+        if len(new) != 1:  # there is no room for it
+            return encoded[number], values(number)
+        return new[0].encoded, {"tags": [numbers[tag] for tag in tags]}
+
+    return examples.rows(encoded, length, windows, widths, values, dress, grow=augmentation.growth(augment))
