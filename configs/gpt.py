@@ -58,7 +58,7 @@ PRESETS = {
         optimizer=dict(warmup=1), train=dict(steps=20, batch=8, log_every=1), evals=dict(sample_tokens=16)),
     # A quarter of the quickstart's parameters, which teaches them; distil.soft=0: from the text alone.
     "distilled": dict(
-        distil=dict(teacher="runs/gpt"), model=dict(context=128, width=64, layers=2, heads=2, **MODERN),
+        distil=dict(teacher="runs/gpt"), model=dict(context=128, width=64, layers=2, heads=2, **presets.MODERN),
         optimizer=MUON, train=dict(steps=600, batch=16), evals=dict(samples=3, sample_tokens=100)),
     # Six layers of width 384, meant for one GPU.
     "small": dict(

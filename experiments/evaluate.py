@@ -82,9 +82,8 @@ def _task(lm, name):
             run.check_text(path, data)
         held = data.corpus.examples(SPLIT.value)
     report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder)
-    report |= {"runs": RUN.value} if together else {}
     if ours:
-        write_json(folder / f"{SPLIT.value if not PATH.value else 'path'}.json", report)
+        write_json(folder / f"{'path' if PATH.value else SPLIT.value}.json", report | {"runs": RUN.value})
     return json_text(report) if JSON.value else tasks.table(report)
 
 
