@@ -61,6 +61,20 @@ def test_loss_and_gradients_are_those_of_one_device(name, mesh, accumulation, ca
     assert_close(strategy.collect(state)["opt_state"]["seen"], grads, 1e-6)
 
 
+def test_mixtures_are_the_same_on_any_mesh(case, make_strategy, tap, assert_close):
+    model, batch, params, plain, _ = case("classification")
+    found = {}
+    for mesh, accumulation in (("one", 1), ("mixed", 2)):
+        strategy = make_strategy(mesh, model, tap, accumulation=accumulation, objective="classification", mixup=0.4,
+                                 smoothing=0.1)
+        state = {"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3), "extra": step.memory()}
+        state, metrics = strategy.step(strategy.place(state), strategy.put(batch))
+        found[mesh] = metrics["loss"], strategy.collect(state)["opt_state"]["seen"]
+    assert_close(*(found[mesh][0] for mesh in ("mixed", "one")), 1e-6)
+    assert_close(*(found[mesh][1] for mesh in ("mixed", "one")), 1e-6)
+    assert abs(found["one"][0] - plain) > 1e-4
+
+
 @pytest.mark.parametrize("mesh", ["one", "mixed", "pmap"])
 def test_what_is_frozen_has_no_gradient_and_stays_bit_for_bit(mesh, case, make_strategy, assert_same):
     model, batch, params, _, _ = case("classification")
