@@ -32,7 +32,7 @@ PRESETS = {
     # a network of yours, tuned whole: --config.init_from=runs/NAME
     "small_talk": dict(data=SMALL_TALK, optimizer=optimizer.finetuning(rate=1e-3),
                        train=dict(steps=300, batch=8, windows="packed"), evals=dict(samples=3, temperature=0.0)),
-    "alpaca": dict(data=ALPACA, **FINETUNE, train=dict(steps=200, batch=2, length=512, windows="packed"),
+    "alpaca": dict(data=ALPACA, **FINETUNE, train=dict(steps=100, batch=2, length=512, windows="packed"),
                    evals=dict(samples=3)),
     "dpo": dict(data=PREFERENCES, objective=dict(name="preference", kind="dpo"),
                 **{**FINETUNE, "optimizer": {**FINETUNE["optimizer"], "rate": 5e-5}},
