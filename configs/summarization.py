@@ -22,7 +22,7 @@ XSUM = dict(source="catalog", path="xsum-chat", validation=0.05, test=0.1)
 PRESETS = {
     "tiny": dict(data=XSUM, tokenizer=dict(name="bytes"),
                  model=presets.get("smollm2", context=2048, width=32, layers=1, heads=2, kv_heads=1, ff=64),
-                 optimizer=dict(rate=3e-3, warmup=5), train=dict(steps=5, batch=2, windows="packed", log_every=1),
+                 optimizer=dict(rate=3e-3, warmup=2), train=dict(steps=20, batch=2, windows="packed", log_every=1),
                  evals=dict(task="summarization", sample_tokens=20)),
     "xsum": dict(data=XSUM, init_from="catalog:smollm2-135m-instruct", adapt=dict(lora_rank=8),
                  optimizer=optimizer.finetuning(weight_decay=0.0),

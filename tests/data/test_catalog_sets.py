@@ -1,6 +1,7 @@
 """The real data sets of the catalog, against what their authors or others published of them. Slow: 100 MB to fetch."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -116,6 +117,19 @@ def test_pairs(documents):
     assert len(corrections) == 707 and sum(a == b for a, b in corrections) == 334
     words = dict(text.split("\x1f") for text in documents("codespell"))
     assert len(words) == 58916 and words["teh"] == "the"  # grep -c '^[^,]*->[^,]*$' dictionary.txt
+
+
+def test_misspelt(documents):
+    """Seven of ten sentences have a mistake that the lists know, and nothing else is changed."""
+    wrong = dict(text.lower().split("\x1f") for text in documents("codespell"))
+    rows = [text.split("\x1f") for text in documents("brown-misspelt")]
+    assert len(rows) > 35000 and sum(a == b for a, b in rows) / len(rows) == pytest.approx(0.3, abs=0.01)
+    changed = [(a, b) for source, target in rows for a, b in zip(re.findall(r"\w+", source), re.findall(r"\w+", target))
+               if a != b]
+    assert len(changed) > 30000 and all(wrong[a.lower()] == b.lower() for a, b in changed)
+    rows = [text.split("\x1f") for text in documents("peoples-daily-misspelt")]
+    assert len(rows) > 25000 and all(len(a) == len(b) for a, b in rows)
+    assert max(sum(map(str.__ne__, a, b)) for a, b in rows) == 2
 
 
 @pytest.mark.parametrize("name", [name for name, entry in catalog.CATALOG.items() if entry.kind != "text"])
