@@ -37,7 +37,7 @@ def main():
     environment.set_up_jax()
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
-    lm = run.together([run.load(folder, STEP.value) for folder in RUN.value], ENSEMBLE.value)
+    lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
     _check(lm)
     if TASK.value or run.reads(lm.config):
         return print(_task(lm))

@@ -76,9 +76,8 @@ def _of_tokens(sides, states, batch, objective, temperature):
         logits = [apply({"params": params}, x_BtD, method="logits")
                   for (apply, params, _), x_BtD in zip(sides, states_BtD)]
         return soft_loss(*logits, temperature)
-    vocab_size = sum(jax.eval_shape(lambda x: apply({"params": params}, x, method="logits"), x_BTD).shape[-1]
-                     for (apply, params, _), x_BTD in zip(sides, states))
-    parts, join = losses.in_pieces(each, tuple(states), vocab_size, objective.get("chunk", 0))
+    vocab_size = sides[0][1]["token_embedding"].shape[0]
+    parts, join = losses.in_pieces(each, tuple(states), 2 * vocab_size, objective.get("chunk", 0))  # logits of both
     return (join(parts) * weights).sum(), count
 
 
