@@ -92,8 +92,8 @@ def _check(lm):
     if "source" in lm.config and not PATH.value:
         raise UserError(f"{RUN.value[0]} is no run and has no data of its own; name the text to score with --path=")
     if lost := [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]:
-        raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model with "
-                        "its language-modelling head")
+        raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model "
+                        "with its language-modelling head")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Settings:
     layers: int = 0               # above 0: the network is the teacher with so many of its layers, evenly spaced, and
                                   # begins there; 0: it is config.model
     temperature: float = 2.0      # T, which both networks' logits are divided by
-    soft: float = 0.5             # the share of the teacher's probabilities in the loss; 1 - soft is the objective's own
+    soft: float = 0.5             # the share of the teacher's probabilities in the loss; 1 - soft is the task's own
     hidden: float = 0.0           # the weight of 1 - cos of the two networks' final states; 0: they may differ
 
     def __post_init__(self):
@@ -40,7 +40,7 @@ def taught(apply, params, batch, keys_B=None, *, teacher, teacher_apply, own, ob
     Args:
       apply, params, batch, keys_B: as in causal.loss. teacher, teacher_apply: its parameters and its `apply`; it reads
         the same rows, without dropout.
-      own: the objective, bound to its settings. objective: config.objective, of whose name `own` is. settings: Settings.
+      own: the objective, bound to its settings. objective: config.objective, by whose name it is. settings: Settings.
     Returns:
       (terms, metrics) of `own`, its terms times 1 - soft, and the terms
         soft: soft T^2 KL(softmax(teacher's logits / T) || softmax(the network's / T)) in nats, a mean over what the
