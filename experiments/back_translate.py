@@ -19,7 +19,7 @@ from lmlab.utils.files import write_text
 
 PATH = flags.DEFINE_string("path", None, "Training files of texts and labels (as config.data.path).", required=True)
 FIELD = flags.DEFINE_string("field", "text", "Their columns, as config.data.field.")
-THERE = flags.DEFINE_string("there", None, "An encoder-decoder into another language: a run, or as lmlab.load takes it.",
+THERE = flags.DEFINE_string("there", None, "An encoder-decoder into another language, as lmlab.load takes it.",
                             required=True)
 BACK = flags.DEFINE_string("back", None, "An encoder-decoder from there.", required=True)
 OUT = flags.DEFINE_string("out", None, "The .jsonl file that is written.", required=True)

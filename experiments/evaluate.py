@@ -40,7 +40,7 @@ def main():
     environment.set_up_jax()
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
-    lm = run.together([run.load(folder, STEP.value) for folder in RUN.value], ENSEMBLE.value)
+    lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
     _check(lm)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
     if task:
@@ -92,8 +92,8 @@ def _check(lm):
     if "source" in lm.config and not PATH.value:
         raise UserError(f"{RUN.value[0]} is no run and has no data of its own; name the text to score with --path=")
     if lost := [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]:
-        raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model with "
-                        "its language-modelling head")
+        raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model "
+                        "with its language-modelling head")
 
 
 if __name__ == "__main__":

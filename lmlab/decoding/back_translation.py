@@ -1,4 +1,5 @@
-"""Back-translation: texts in other words, by way of another language and two encoder-decoders (Sennrich et al. 2016)."""
+"""Back-translation: texts in other words, by way of another language and two encoder-decoders (Sennrich et al.
+2016)."""
 
 from lmlab.decoding.text import generate
 from lmlab.utils.errors import UserError
@@ -22,8 +23,8 @@ def back_translated(there, back, texts, *, temperature=0.7, seed=0) -> list[str 
 def _translated(lm, texts, temperature, seed):
     """The translation of each text, None of None."""
     if not lm.model.spec.encoder_layers:
-        raise UserError("back-translation takes encoder-decoders (config.objective.name=seq2seq), and one of the models has "
-                        "no encoder; name another run")
+        raise UserError("back-translation takes encoder-decoders (config.objective.name=seq2seq), and one of the "
+                        "models has no encoder; name another run")
     context, found = lm.model.spec.context, [None] * len(texts)
     fits = [i for i, text in enumerate(texts) if text and len(lm.tokenizer.encode(text)) + 2 <= context]
     for start in range(0, len(fits), _ROWS):

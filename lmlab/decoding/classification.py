@@ -11,7 +11,8 @@ def probabilities(lm, texts, pairs=None) -> np.ndarray:
     """(N, C) float32: softmax of the outputs; of several labels the sigmoid of each; of a number (N, 1), the number.
 
     Args:
-      lm: a model with a head for classification, or an Ensemble of some. texts: N. pairs: the second text of each, or None.
+      lm: a model with a head for classification, or an Ensemble of some. texts: N. pairs: the second text of each, or
+        None.
     """
     if isinstance(lm, run.Ensemble):
         return lm.said([probabilities(one, texts, pairs) for one in lm.members])

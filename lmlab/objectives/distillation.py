@@ -23,7 +23,7 @@ class Settings:
     layers: int = 0               # above 0: the network is the teacher with so many of its layers, evenly spaced, and
                                   # begins there; 0: it is config.model
     temperature: float = 2.0      # T, which both networks' logits are divided by
-    soft: float = 0.5             # the share of the teacher's probabilities in the loss; 1 - soft is the objective's own
+    soft: float = 0.5             # the share of the teacher's probabilities in the loss; 1 - soft is the task's own
     hidden: float = 0.0           # the weight of 1 - cos of the two networks' final states; 0: they may differ
 
     def __post_init__(self):
@@ -40,7 +40,7 @@ def taught(apply, params, batch, keys_B=None, *, teacher, teacher_apply, own, ob
     Args:
       apply, params, batch, keys_B: as in causal.loss. teacher, teacher_apply: its parameters and its `apply`; it reads
         the same rows, without dropout.
-      own: the objective, bound to its settings. objective: config.objective, of whose name `own` is. settings: Settings.
+      own: the objective, bound to its settings. objective: config.objective, by whose name it is. settings: Settings.
     Returns:
       (terms, metrics) of `own`, its terms times 1 - soft, and the terms
         soft: soft T^2 KL(softmax(teacher's logits / T) || softmax(the network's / T)) in nats, a mean over what the
@@ -76,9 +76,8 @@ def _of_tokens(sides, states, batch, objective, temperature):
         logits = [apply({"params": params}, x_BtD, method="logits")
                   for (apply, params, _), x_BtD in zip(sides, states_BtD)]
         return soft_loss(*logits, temperature)
-    vocab_size = sum(jax.eval_shape(lambda x: apply({"params": params}, x, method="logits"), x_BTD).shape[-1]
-                     for (apply, params, _), x_BTD in zip(sides, states))
-    parts, join = losses.in_pieces(each, tuple(states), vocab_size, objective.get("chunk", 0))
+    vocab_size = sides[0][1]["token_embedding"].shape[0]
+    parts, join = losses.in_pieces(each, tuple(states), 2 * vocab_size, objective.get("chunk", 0))  # logits of both
     return (join(parts) * weights).sum(), count
 
 

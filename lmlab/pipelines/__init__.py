@@ -25,7 +25,7 @@ def pipeline(task, model):
                           aliases=ALIASES)
     several = isinstance(model, (list, tuple)) and len(model) > 0
     if several and not getattr(module, "ENSEMBLES", False):
-        raise UserError(f"the pipeline {task!r} takes one model, and there are {len(model)}; several answer together in "
-                        "text-classification")
+        raise UserError(f"the pipeline {task!r} takes one model, and there are {len(model)}; several answer together "
+                        "in text-classification")
     lms = [one if isinstance(one, (run.LM, run.Ensemble)) else run.load(one) for one in (model if several else [model])]
     return module.make(run.together(lms))

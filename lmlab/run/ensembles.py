@@ -64,8 +64,8 @@ def together(lms, how="average") -> LM | Ensemble:
     for number, lm in enumerate(others, 2):
         if lm.labels != first.labels:
             told = lambda lm: "no head" if lm.labels is None else ", ".join(lm.labels)[:200] or "a number"
-            raise UserError(f"the first model tells {told(first)}, and number {number} {told(lm)}; take those of the same "
-                            "labels")
+            raise UserError(f"the first model tells {told(first)}, and number {number} {told(lm)}; take those of the "
+                            "same labels")
     return _soup(first, others) if how == "weights" else _ensemble(lms, how)
 
 
@@ -92,11 +92,11 @@ def _soup(first, others):
         odd += sorted(path for path in shapes(merged).keys() | shapes(theirs).keys()
                       if shapes(merged).get(path) != shapes(theirs).get(path))
         if odd:
-            raise UserError(f"number {number} is another network than the first ({odd[0]} differs), so that their weights "
-                            "have no mean; use ensemble=average, or runs that began from one network")
+            raise UserError(f"number {number} is another network than the first ({odd[0]} differs), so that their "
+                            "weights have no mean; use ensemble=average, or runs that began from one network")
         if tokenizers.digest(lm.tokenizer) != tokenizers.digest(first.tokenizer):
-            raise UserError(f"number {number} has another tokenizer than the first, so that their weights have no mean; "
-                            "use ensemble=average, or runs that began from one network")
+            raise UserError(f"number {number} has another tokenizer than the first, so that their weights have no "
+                            "mean; use ensemble=average, or runs that began from one network")
         total = jax.tree.map(lambda t, x: t + np.asarray(x, np.float64), total, theirs)
     mean = jax.tree.map(lambda t, x: (t / (1 + len(others))).astype(x.dtype), total, merged)
     return dataclasses.replace(first, params=mean)

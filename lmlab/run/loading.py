@@ -85,7 +85,8 @@ def begin_from(config, workdir="", start=None) -> tuple[ConfigDict, LM | None]:
         start = None
     else:
         start = start or load(config.init_from)
-    source = f"config.init_from={config.init_from}" if config.init_from else f"config.distil.teacher={config.distil.teacher}"
+    teacher = f"config.distil.teacher={config.distil.teacher}"
+    source = f"config.init_from={config.init_from}" if config.init_from else teacher
     model = (known if start is None else start.config).model
     usual = {section: configs.defaults(*functions) for section, functions in sections(config).items()}
     with config.unlocked():
@@ -106,8 +107,8 @@ def check_tokenizer(config, source):
     usual = configs.defaults(*sections(config)["tokenizer"])
     for name, value in config.tokenizer.items():
         if value != usual[name]:
-            raise UserError(f"config.tokenizer.{name}={value!r} does not go with {source}, whose own tokenizer is used; "
-                            "leave it out")
+            raise UserError(f"config.tokenizer.{name}={value!r} does not go with {source}, whose own tokenizer is "
+                            "used; leave it out")
 
 
 def start_of(config, start=None) -> LM:

@@ -19,8 +19,8 @@ from lmlab.utils.trees import by_path, map_with_path
 
 
 def begin(config, workdir="") -> tuple[ConfigDict, LM | None, LM | None]:
-    """(config, what it begins from, its teacher): as `loading.begin_from`, from the teacher's layers where config.distil
-    says so; without config.init_from the teacher's tokenizer is used."""
+    """(config, what it begins from, its teacher): as `loading.begin_from`, from the teacher's layers where
+    config.distil says so; without config.init_from the teacher's tokenizer is used."""
     teacher, layers = teacher_of(config), config.distil.layers
     if layers:
         config.model.layers = layers
@@ -40,8 +40,8 @@ def teacher_of(config) -> LM | None:
         return None
     lm = load(config.distil.teacher)
     if lost := lm.config.get("extras", {}).get("missing"):
-        raise UserError(f"config.distil.teacher={config.distil.teacher} has no weights for {lost[0]}, so that it predicts "
-                        "nothing; train it for the objective first")
+        raise UserError(f"config.distil.teacher={config.distil.teacher} has no weights for {lost[0]}, so that it "
+                        "predicts nothing; train it for the objective first")
     return lm
 
 
@@ -68,8 +68,8 @@ def taught(config, teacher, objective, data, model, folder=""):
     one.
 
     Args:
-      teacher: an LM, or None. data, model: what is learned from, and what learns. folder: of the run that goes on; "": a
-        new one.
+      teacher: an LM, or None. data, model: what is learned from, and what learns. folder: of the run that goes on; "":
+        a new one.
     Raises:
       UserError: where `model` cannot learn from the teacher, or the run in `folder` learned from another.
     """
@@ -77,8 +77,8 @@ def taught(config, teacher, objective, data, model, folder=""):
         return objective, {}
     _check(config, teacher, data, model)
     if folder and read_record(folder).get("teacher") != digest(teacher):
-        raise UserError(f"{folder} learned from another network than config.distil.teacher={config.distil.teacher} holds "
-                        "now; restore that, or use a new --workdir")
+        raise UserError(f"{folder} learned from another network than config.distil.teacher={config.distil.teacher} "
+                        "holds now; restore that, or use a new --workdir")
     beside = functools.partial(distillation.taught, teacher_apply=teacher.model.apply, own=objective,
                                objective=config.objective, settings=distillation.Settings(**config.distil))
     return beside, {"teacher": (teacher.params, initialiser(teacher.config, teacher.model))}
@@ -100,16 +100,17 @@ def _check(config, teacher, data, model):
                         f"{kind(config)}; use the same")
     for name, what in (("attends", "looks"), ("vocab_size", "words")):
         if getattr(mine, name) != getattr(theirs, name):
-            raise UserError(f"{named} has {name}={getattr(theirs, name)!r} and this network {getattr(mine, name)!r}, so "
-                            "that it cannot tell what is asked of this one; use another teacher")
+            raise UserError(f"{named} has {name}={getattr(theirs, name)!r} and this network {getattr(mine, name)!r}, "
+                            "so that it cannot tell what is asked of this one; use another teacher")
     if (mine.encoder_layers > 0) != (theirs.encoder_layers > 0):
         raise UserError(f"{named} and this network must both have an encoder beside the decoder, or neither")
     length = config.train.length or config.model.context
     if length > theirs.context:
-        raise UserError(f"{named} reads at most {theirs.context} tokens, and a row has {length}; set config.train.length")
+        raise UserError(f"{named} reads at most {theirs.context} tokens, and a row has {length}; set "
+                        "config.train.length")
     if config.distil.hidden and mine.width != theirs.width:
-        raise UserError(f"config.distil.hidden={config.distil.hidden} compares states, and {named} has config.model.width="
-                        f"{theirs.width}, this network {mine.width}; use the same, or set it to 0")
+        raise UserError(f"config.distil.hidden={config.distil.hidden} compares states, and {named} has "
+                        f"config.model.width={theirs.width}, this network {mine.width}; use the same, or set it to 0")
 
 
 def digest(teacher) -> str:

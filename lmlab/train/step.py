@@ -2,8 +2,8 @@
 
 The state is {"params", "opt_state", "step", "extra"} and nothing else decides what happens next: randomness at step i
 is fold_in(key(seed), i), and every row of the batch has a key of its own, so that neither the mesh nor accumulation
-changes a dropout mask. Parameters that an objective reads and that never change (a teacher's) are constants, arguments of
-the step beside the state.
+changes a dropout mask. Parameters that an objective reads and that never change (a teacher's) are constants, arguments
+of the step beside the state.
 """
 
 import functools

@@ -33,8 +33,8 @@ def test_the_verb_keeps_labels(tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + "".join(f"{x},{i % 2}\n" for i, (x, _) in enumerate(pairs)))
     done = quick("train", "--config=configs/seq2seq.py:tiny,tokenizer.name=bytes,model.context=32,model.width=32,"
                  "train.steps=2,optimizer.warmup=1,evals.samples=0,evals.baselines=false,data.source=files",
-                 f"--workdir={tmp_path / 'run'}", f"--config.data.path={tmp_path / 'pairs.tsv'}", "--config.data.field=0,1",
-                 XLA_FLAGS="--xla_force_host_platform_device_count=1")
+                 f"--workdir={tmp_path / 'run'}", f"--config.data.path={tmp_path / 'pairs.tsv'}",
+                 "--config.data.field=0,1", XLA_FLAGS="--xla_force_host_platform_device_count=1")
     assert done.code == 0, done.err
     done = quick("back_translate", f"--path={tmp_path / 'texts.csv'}", f"--there={tmp_path / 'run'}",
                  f"--back={tmp_path / 'run'}", f"--out={tmp_path / 'more.jsonl'}", "--temperature=1")

@@ -1,4 +1,5 @@
-"""Easy data augmentation (Wei & Zou 2019): words of a text change places, are left out, put in, or replaced by synonyms.
+"""Easy data augmentation (Wei & Zou 2019): words of a text change places, are left out, put in, or replaced by
+synonyms.
 
 A word is what stands between blanks and marks, a character where words are not set apart (Chinese, Japanese), and there
 whatever the synonyms have. An entity of tagged text moves as a whole, and is neither replaced nor left out.
@@ -40,8 +41,8 @@ def check(augment: float, synonyms: str) -> None:
     """UserError where a setting means nothing, or the file of synonyms cannot be read."""
     check_range("augment", augment, 0, 1)
     if synonyms and not augment:
-        raise UserError(f"config.objective.synonyms={synonyms} would not be used; set config.objective.augment above 0, as "
-                        "0.1, or leave it out")
+        raise UserError(f"config.objective.synonyms={synonyms} would not be used; set config.objective.augment above "
+                        "0, as 0.1, or leave it out")
     read(synonyms)
 
 
@@ -131,8 +132,8 @@ def changes(count: int, share: float) -> int:
 def changed(units: list[Unit], share: float, synonyms: Synonyms, rng: np.random.Generator) -> list[Unit]:
     """The units after one of OPERATIONS, each as likely: the last two only where a word has a synonym.
 
-    swap: n times two units change places. delete: each word is left out with probability `share`, but never all. insert:
-    n times a synonym of a word of the text stands after any unit. replace: n words become a synonym of theirs.
+    swap: n times two units change places. delete: each word is left out with probability `share`, but never all.
+    insert: n times a synonym of a word of the text stands after any unit. replace: n words become a synonym of theirs.
     """
     known = [i for i, unit in enumerate(units) if not unit.entity and unit.text.lower() in synonyms.others]
     operation = OPERATIONS[rng.integers(len(OPERATIONS) if known else 3)]

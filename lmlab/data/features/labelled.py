@@ -52,15 +52,15 @@ def features(split, tokenizer, *, length, windows, labels, kind: str = "single",
       windows: "stream", one example a row, or "packed", as many as fit. labels: their names.
       kind: single, several labels, or a number. balance: an example's weight in the loss is its label's rarity to this
         power, (examples / (labels x those with its label)); 0: all weigh the same, 1: all labels weigh the same.
-      augment: the share of the words of a training text that are changed each time it is read (features.augmentation); 0:
-        none. synonyms: a file with a set of synonyms a line, commas between them; "": none. mixup: as in the loss; a row
-        must then hold several examples.
+      augment: the share of the words of a training text that are changed each time it is read (features.augmentation);
+        0: none. synonyms: a file with a set of synonyms a line, commas between them; "": none. mixup: as in the loss; a
+        row must then hold several examples.
     Returns:
       Rows as `examples.rows` gives, with target (B, S, C) and balance (B, S) float32.
     """
     if mixup and windows != "packed":
-        raise UserError(f"config.objective.mixup={mixup} mixes the examples of a row; set config.train.windows=packed, so "
-                        "that it holds several")
+        raise UserError(f"config.objective.mixup={mixup} mixes the examples of a row; set config.train.windows=packed, "
+                        "so that it holds several")
     found = split.examples
     encoded = examples.encode(tokenizer, [one["text"] for one in found], [one.get("pair") for one in found], length,
                               f"{split.meta['name']} ({split.split})")

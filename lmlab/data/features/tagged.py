@@ -100,7 +100,8 @@ def features(split, tokenizer, *, length, windows, labels, augment: float = 0.0,
 
     def dress(number: int, room: int, rng) -> tuple[examples.Encoded, dict]:
         example = found[cut[number].text]
-        text, words, tags = augmentation.tagged(*(example[name] for name in ("text", "words", "tags")), augment, known, rng)
+        parts = (example[name] for name in ("text", "words", "tags"))
+        text, words, tags = augmentation.tagged(*parts, augment, known, rng)
         new = windows_of(tokenizer, [text], [words], room) if cuts[cut[number].text] == 1 else []
         if len(new) != 1:  # there is no room for it
             return encoded[number], values(number)

@@ -34,7 +34,8 @@ def test_each_operation_is_as_likely(synonyms):
     # a swap of equal words, and nothing left out, look like nothing
     assert found["replace"] == pytest.approx(800, abs=100) and found["insert"] == pytest.approx(800, abs=100)
     assert found["swap"] == pytest.approx(800, abs=100) and found["delete"] == pytest.approx(770, abs=100)
-    without = Counter(operation(TEXT, augmentation.text(TEXT, 0.2, augmentation.read(""), rng), known) for _ in range(900))
+    none = augmentation.read("")
+    without = Counter(operation(TEXT, augmentation.text(TEXT, 0.2, none, rng), known) for _ in range(900))
     assert without.keys() == {"nothing", "swap", "delete"}
 
 
@@ -97,7 +98,8 @@ def split(name, count=12):
 @pytest.mark.parametrize("windows", ["stream", "packed"])
 @pytest.mark.parametrize("features,labels", [(labelled.features, ("a", "b")), (tagged.features, ("B-X", "O"))])
 def test_rows_change_with_the_epoch_alone_and_only_those_of_training(features, labels, windows, synonyms):
-    make = lambda name="train", **more: features(split(name), TOKENIZER, length=64, windows=windows, labels=labels, **more)
+    make = lambda name="train", **more: features(split(name), TOKENIZER, length=64, windows=windows, labels=labels,
+                                                 **more)
     rows, plain_rows = make(augment=0.3, synonyms=str(synonyms)), make()
     every = lambda rows, epoch, seed=3: rows.make(np.arange(rows.count), np.full(rows.count, epoch), seed)
     first, again, later = every(rows, 0), every(rows, 0), every(rows, 1)
@@ -105,8 +107,9 @@ def test_rows_change_with_the_epoch_alone_and_only_those_of_training(features, l
     assert not np.array_equal(first["tokens"], later["tokens"])
     if "target" in first:
         assert first["weights"].sum() == later["weights"].sum() == 12
-        gold = {n: t.tolist() for b in (every(plain_rows, 0),) for n, t in zip(b["example"].flat, b["target"].reshape(-1, 2))}
-        assert all(gold[n] == t.tolist() for n, t in zip(first["example"].flat, first["target"].reshape(-1, 2)) if n)
+        gold, told = ({n: t.tolist() for n, t in zip(b["example"].flat, b["target"].reshape(-1, 2)) if n}
+                      for b in (every(plain_rows, 0), first))
+        assert gold == told
     else:
         assert ((first["tags"] == 0) & (first["words"] > 0)).sum() == 12  # every entity, once
         place = first["places"][(first["tags"] == 0) & (first["words"] > 0)]
@@ -126,7 +129,8 @@ def test_a_text_too_long_for_its_row_is_as_it_was(synonyms):
 
 
 @pytest.mark.parametrize("content, settings, message", [
-    ("alone\n", dict(augment=0.1), "line 1: 'alone' stands alone"), ("", dict(augment=2.0), "augment=2.0 must be from 0"),
+    ("alone\n", dict(augment=0.1), "line 1: 'alone' stands alone"),
+    ("", dict(augment=2.0), "augment=2.0 must be from 0"),
     ("a,b\n", dict(augment=0.0), "would not be used; set config.objective.augment above 0"),
     (None, dict(augment=0.1), "is no file; name one with a set of synonyms")])
 def test_settings_that_mean_nothing_are_refused(content, settings, message, tmp_path):
