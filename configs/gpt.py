@@ -6,7 +6,7 @@
 |---|---|---|---|---|
 | quickstart | Python's own documentation | 2 CPU cores | 142 s | 1.71 bits a byte held out (lzma 2.48) |
 | tiny | the same | 2 CPU cores | seconds | a smoke test: 7.1 bits a byte |
-| distilled | the same; runs/gpt, of quickstart, is its teacher | 2 CPU cores | not run here | not known |
+| distilled | the same; runs/quickstart, of quickstart, is its teacher | 2 CPU cores | not run here | not known |
 | small | the same | 1 GPU | not run here | not known |
 | shakespeare_char | data.path=tiny Shakespeare | 2 CPU cores | 149 s | 1.91 nats a character held out |
 | shakespeare_fast | the same | 2 CPU cores | not timed alone | 1.71 to 1.73 |
@@ -58,7 +58,7 @@ PRESETS = {
         optimizer=dict(warmup=1), train=dict(steps=20, batch=8, log_every=1), evals=dict(sample_tokens=16)),
     # A quarter of the quickstart's parameters, which teaches them; distil.soft=0: from the text alone.
     "distilled": dict(
-        distil=dict(teacher="runs/gpt"), model=dict(context=128, width=64, layers=2, heads=2, **presets.MODERN),
+        distil=dict(teacher="runs/quickstart"), model=dict(context=128, width=64, layers=2, heads=2, **presets.MODERN),
         optimizer=MUON, train=dict(steps=600, batch=16), evals=dict(samples=3, sample_tokens=100)),
     # Six layers of width 384, meant for one GPU.
     "small": dict(
