@@ -85,7 +85,8 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
       folds, fold: cross-validation: the validation split is the part number `fold`, from 0, of `folds` parts of all
         that is not in the test split, whatever `validation` is. folds=0: none.
       reads: the format whose examples are wanted (see `formats`): of "files" and of some of the catalog; None: text or
-        pairs. Examples are split by the format's key, so that what they share stays together.
+        pairs, the texts of the catalog's examples too, each a document. Examples are split by the format's key, so that
+        what they share stays together.
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
     """
@@ -210,7 +211,11 @@ def _open(source: str, path: str, field: str, validation_path: str, test_path: s
                              reads=reads)
     else:
         read = embedded.python_calls() if source == "python_calls" else embedded.python_docs()
-    if read.kind != (reads or read.kind) or not reads and read.kind not in ("text", "pairs"):
+    if not reads and read.kind not in ("text", "pairs"):  # what reads text reads that of examples as well
+        texts = formats.of_document(formats.find(read.kind).texts)
+        pieces = lambda stream: lambda: (text for document in stream() for text in texts(document))
+        return read._replace(kind="text", streams={name: pieces(stream) for name, stream in read.streams.items()})
+    if read.kind != (reads or read.kind):
         raise UserError(f"{read.name} holds {_what(read.kind)}, and {_what(reads or 'text')} is what "
                         "config.objective.name reads; name other data with config.data.path=, or another objective")
     return read

@@ -137,6 +137,16 @@ def test_pairs_are_examples_too(tmp_path, monkeypatch):
         corpus.whole("catalog:made-up", reads="labelled")
 
 
+def test_the_texts_of_examples_are_text_too_and_stand_in_the_split_of_their_example(labelled, monkeypatch):
+    rows = list(corpus.whole(labelled, reads="labelled").documents("all"))
+    monkeypatch.setattr(catalog, "load", lambda name: sources.Source(name, "none", {"all": lambda: iter(rows)},
+                                                                     kind="labelled"))
+    as_text, as_examples = (corpus.build(source="catalog", path="made-up", reads=reads) for reads in (None, "labelled"))
+    assert as_text.kind == "text" and as_text.splits == as_examples.splits
+    for split in as_text.splits:
+        assert list(as_text.documents(split)) == [row["text"] for row in as_examples.examples(split)] != []
+
+
 def test_damaged_examples_are_left_out_and_told(tmp_path, labelled, capsys):
     whole = corpus.build(path=labelled, reads="labelled")
     with open(labelled, "a") as file:
