@@ -5,12 +5,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from lmlab.data import loader
 from lmlab.data.features import dialogue
 from lmlab.objectives import losses
 
 _ROWS = 4
+_SHORT = 1024  # tokens of a row that texts share, where they are no longer
+_LONG = 8      # batches from which on a bar is shown, on a terminal
 
 
 def of_texts(lm, texts, windows="packed") -> np.ndarray:
@@ -35,14 +38,18 @@ def divergences(lm, other, texts, windows="packed") -> np.ndarray:
 def _by_text(sums, texts, context, windows):
     """(N, 2): what sums(batch, S) -> (B, S), (B, S) gives of each text."""
     texts = [dialogue.Learned(*(array[-context - 1:] for array in text)) for text in texts]
-    longest, found = max((text.size for text in texts), default=1), np.zeros((len(texts), 2))
-    length = min(max(32, 1 << (longest - 1).bit_length()), max(longest, context))  # few shapes are compiled
-    rows = dialogue.rows([[text] for text in texts], length, windows, {"example": (np.int32,)},
-                         lambda number: {"example": number + 1})
-    for batch in loader.eval_batches(rows, batch=_ROWS) if texts else ():
-        example_BS = batch.pop("example")
-        both_BS2 = np.stack(sums(batch, example_BS.shape[1]), -1)
-        found[example_BS[example_BS > 0] - 1] = both_BS2[example_BS > 0]
+    sizes_N, found = np.array([text.size for text in texts], int), np.zeros((len(texts), 2))
+    for of_these in (sizes_N <= _SHORT, sizes_N > _SHORT):  # attention over rows as long as the longest costs the short most
+        places = np.flatnonzero(of_these)
+        longest = max(sizes_N[places], default=1)
+        length = min(max(32, 1 << (int(longest) - 1).bit_length()), max(longest, context))  # few shapes are compiled
+        rows = dialogue.rows([[texts[n]] for n in places], length, windows, {"example": (np.int32,)},
+                             lambda number, places=places: {"example": places[number] + 1})
+        batches = loader.eval_batches(rows, batch=_ROWS) if len(places) else ()
+        for batch in tqdm(batches, unit="batch", leave=False, disable=len(batches) < _LONG or None):
+            example_BS = batch.pop("example")
+            both_BS2 = np.stack(sums(batch, example_BS.shape[1]), -1)
+            found[example_BS[example_BS > 0] - 1] = both_BS2[example_BS > 0]
     return found
 
 

@@ -38,8 +38,9 @@ def log_p(lm, text):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("windows", ["packed", "stream"])
-def test_each_text_is_as_if_alone(lms, texts, windows):
+@pytest.mark.parametrize("windows, short", [("packed", 7), ("packed", 1024), ("stream", 7)])
+def test_each_text_is_as_if_alone(lms, texts, windows, short, monkeypatch):
+    monkeypatch.setattr(likelihood, "_SHORT", short)
     found, apart = (function(*lms[:n], texts, windows) for n, function in
                     ((1, likelihood.of_texts), (2, likelihood.divergences)))
     assert found.shape == (11, 2) and apart.shape == (11,)
