@@ -41,8 +41,8 @@ def _by_text(sums, texts, context, windows):
     sizes_N, found = np.array([text.size for text in texts], int), np.zeros((len(texts), 2))
     for of_these in (sizes_N <= _SHORT, sizes_N > _SHORT):  # attention over rows as long as the longest costs the short most
         places = np.flatnonzero(of_these)
-        longest = max(sizes_N[places], default=1)
-        length = min(max(32, 1 << (int(longest) - 1).bit_length()), max(longest, context))  # few shapes are compiled
+        longest = int(max(sizes_N[places], default=1))
+        length = min(max(32, 1 << (longest - 1).bit_length()), max(longest, context))  # few shapes are compiled
         rows = dialogue.rows([[texts[n]] for n in places], length, windows, {"example": (np.int32,)},
                              lambda number, places=places: {"example": places[number] + 1})
         batches = loader.eval_batches(rows, batch=_ROWS) if len(places) else ()
