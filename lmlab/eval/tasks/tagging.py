@@ -91,13 +91,16 @@ def _words(labels, gold, predicted) -> list[np.ndarray]:
 
 def _of_words(metric):
     """A statistic of what `_words` gives."""
-    def statistic(said):
+    def statistic(seen_C, said):
+        return classification.scores(*np.concatenate(said).T, len(seen_C), seen_C)[metric]
+
+    def known(said):
         pairs_W2 = np.concatenate(said)
-        return classification.scores(*pairs_W2.T, pairs_W2.max() + 1)[metric]
-    return statistic
+        return classification.seen(*pairs_W2.T, pairs_W2.max() + 1)
+    return interval.OfWhole(statistic, known)
 
 
-# Where many tags are rare, the interval of macro_f1 may lie above it: a draw that misses a tag has no F1 of it to average.
+# Where many tags are rare and yet found, the interval of macro_f1 may lie below it: in a draw that misses one it is 0.
 WORDS = {metric: _of_words(metric) for metric in ("accuracy", "macro_f1")}
 
 
