@@ -9,8 +9,16 @@ import numpy as np
 from lmlab.data import loader
 from lmlab.data.features import dialogue
 from lmlab.objectives import losses
+from lmlab.utils.errors import UserError
 
 _ROWS = 4
+
+
+def check(lm) -> None:
+    """Raises a UserError for a model that is no decoder, or has a head in place of its predictions."""
+    if lm.labels is not None or lm.model.spec.attends != "causal" or lm.model.spec.encoder_layers:
+        raise UserError(f"only a decoder tells how likely a text is, and this model, of config.objective.name="
+                        f"{lm.config.objective.name}, is none; name another")
 
 
 def of_texts(lm, texts, windows="packed") -> np.ndarray:

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from lmlab.data.features import labelled
-from lmlab.decoding import classification
+from lmlab.decoding import classification, headed
 from lmlab.eval.metrics import classification as metrics
 from lmlab.eval.metrics import correlation, interval
 from lmlab.eval.tasks import Task, by_length
@@ -13,6 +13,7 @@ from lmlab.eval.tasks import Task, by_length
 
 def task(lm) -> Task:
     """The task of a model with a head for classification, by its config.objective.kind."""
+    headed.check(lm, "classification")
     kind, labels = lm.config.objective.kind, lm.labels
     gold = lambda examples: (np.stack([labelled.target(one["label"], labels, kind) for one in examples]),)
     predict = lambda examples: classification.probabilities(

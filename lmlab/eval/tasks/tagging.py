@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from lmlab.decoding import tagging
+from lmlab.decoding import headed, tagging
 from lmlab.eval.metrics import classification, counts, interval
 from lmlab.eval.metrics import tagging as metrics
 from lmlab.eval.tasks import Task, by_length
@@ -22,6 +22,7 @@ def task(lm) -> Task:
     What a system says of an example is compared with its tags at once, and kept as counts: the bootstrap then need not
     find the entities anew.
     """
+    headed.check(lm, "tagging")
     of_entities = crf.is_iob2(lm.labels)
     compared = functools.partial(_entities if of_entities else _words, lm.labels)
     gold = lambda examples: [one["tags"] for one in examples]
