@@ -36,15 +36,17 @@ def main():
     """Scores every token of the text, or every example of the task, once, and prints the result."""
     from lmlab import run
     from lmlab.data import corpus, store
-    from lmlab.eval import baselines, perplexity
+    from lmlab.eval import baselines, perplexity, tasks
     environment.set_up_jax()
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
     _check(lm)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
+    given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY) if flag.value != flag.default}
     if task:
-        return print(_task(lm, task))
+        return print(_task(lm, task, given))
+    tasks.check_settings(perplexity.evaluator, given)
     objective = run.build_objective(lm.config, lm.tokenizer.vocab_size)
     with tempfile.TemporaryDirectory() as scratch:
         if PATH.value:
@@ -65,23 +67,17 @@ def main():
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()))
 
 
-def _task(lm, name):
+def _task(lm, name, given):
     """Measures the task; of a run the report is kept in its folder evaluation/ too, with what was said."""
-    from lmlab import config as configs, run
-    from lmlab.data import corpus
-    from lmlab.eval import tasks
-    make, ours = tasks.find(name).task, "source" not in lm.config
-    task = make(lm, **configs.taken(make, {"beams": BEAMS.value, "length_penalty": LENGTH_PENALTY.value}))
+    from lmlab.eval import heldout, tasks
+    module, ours = tasks.find(name), "source" not in lm.config
+    tasks.check_settings(module.task, given)
+    task = module.task(lm, **given)
+    train, held = heldout.examples(lm, RUN.value if ours else [], getattr(module, "READS", None), path=PATH.value,
+                                   field=FIELD.value, split=SPLIT.value)
     together = f"-{ENSEMBLE.value}" if len(RUN.value) > 1 else ""
     folder = Path(RUN.value[0]) / "evaluation" / (name + together) if ours else None
-    data = run.prepare(lm.config, lm.tokenizer, lm.labels) if ours else None
-    if PATH.value:
-        held = corpus.whole(PATH.value, FIELD.value or lm.config.data.field, reads=run.reads(lm.config)).examples("all")
-    else:
-        for path in RUN.value:  # on other text or splits it may have seen what it is measured on
-            run.check_text(path, data)
-        held = data.corpus.examples(SPLIT.value)
-    report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder)
+    report = tasks.measure(task, train, held, folder)
     if ours:
         write_json(folder / f"{'path' if PATH.value else SPLIT.value}.json", report | {"runs": RUN.value})
     return json_text(report) if JSON.value else tasks.table(report)

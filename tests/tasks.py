@@ -34,7 +34,7 @@ KINDS = {
     "decoder with a head": ({}, "classification", LABELS),
     "tagging": (ENCODER, "tagging", ("B-PER", "I-PER", "O")),
     "question_answering": (ENCODER, "question_answering", ("start", "end")),
-    "multiple_choice": (ENCODER, "multiple_choice", ()),
+    "multiple_choice": (ENCODER, "multiple_choice", ("right",)),
 }
 
 

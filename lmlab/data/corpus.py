@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as dataclass_field
 
 from lmlab.data import cleaning, embedded, formats, readers, sources
+from lmlab.data.formats import rows
 from lmlab.utils.errors import UserError, did_you_mean
 
 _SPLITS = ("train", "validation", "test")
@@ -225,7 +226,9 @@ def _deal(source: sources.Source, stream: str, validation: float, test: float, b
           folds: int = 0, fold: int = 0, met: Counter | None = None) -> Iterator[tuple[str, str]]:
     """One pass over a stream as (split, text): "all" is shared out, the others are splits already."""
     key = same = str
-    if source.kind not in ("text", "pairs"):
+    if source.kind == "pairs":  # the separator counts as a blank, and where it stands tells two pairs apart
+        same = lambda pair: rows.joined(*pair.split(readers.SEPARATOR))
+    elif source.kind != "text":
         module = formats.find(source.kind)
         key, same = formats.of_document(module.key), formats.of_document(module.same)
     texts = _valid(source.streams[stream](), Counter() if met is None else met)

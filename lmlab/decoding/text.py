@@ -89,6 +89,9 @@ def _check(lm, sampler, **values):
             if name != "temperature" and getattr(sampler, name) != off:
                 raise UserError(f"{name}={getattr(sampler, name)} has no meaning with beams={values['beams']}, which "
                                 f"draw nothing; leave one of them out")
+    elif values["length_penalty"] != 1:
+        raise UserError(f"length_penalty={values['length_penalty']} has no meaning without beams; set beams above 1, or "
+                        "leave it out")
 
 
 def _are_ids(prompt):

@@ -50,6 +50,8 @@ class Plan:
     temporary_bytes: float = 0.0  # as compiled: activations, gradients, buffers
     needed: float = 0.0         # in all; where it does not fit, what the compiler said
     collectives: tuple = ()     # hlo.Collective
+    teacher_parameters: int = 0  # of config.distil.teacher, in all
+    teacher_bytes: float = 0.0  # by arithmetic
     unread: str = ""            # why the compiled program could not be read: then it has no collectives here
     seconds: dict = dataclasses.field(default_factory=dict)  # the least time a step, by what bounds it; host: none
     compile_seconds: float = 0.0
@@ -78,7 +80,9 @@ class Plan:
     def excess(self) -> float:
         """Bytes that the program sends over those that its layout needs; 0: unknown, or nothing to send."""
         needed = sum(e.collective.sent for e in self.expected)
-        known = not self.unread and self.fits and self.mesh.get("context", 1) == self.mesh.get("expert", 1) == 1
+        # What a teacher's parameters need to be gathered is not told by strategy.predicted.
+        known = self.fits and not self.unread and not self.teacher_parameters
+        known = known and self.mesh.get("context", 1) == self.mesh.get("expert", 1) == 1
         return sum(c.sent for c in self.collectives) / needed if known and needed else 0.0
 
 
@@ -107,11 +111,21 @@ def devices(topology) -> list:
                         "(pip install 'lmlab[plan]') and a shape that the chip comes in") from error
 
 
-def complete(config):
-    """The whole config, checked; the text does not matter."""
+def complete(config, vocab_size=0) -> tuple:
+    """(the whole config, checked, its network that of config.init_from where that is set; the size of the vocabulary;
+    its teacher: an LM, or None). The text does not matter; vocab_size: as `of_config` takes it.
+
+    Raises:
+      UserError: for an objective that reads examples, of which none are made here.
+    """
     config = run.complete({**config.to_dict(), "data": {}}, {})
+    if run.reads(config):
+        raise UserError(f"config.objective.name={config.objective.name} reads examples, and plan makes none; plan the "
+                        "network with config.objective.name=causal, or masked for an encoder")
+    config, start, teacher = run.begin(config)
     run.check(config)
-    return config
+    source = start or teacher
+    return config, vocab_size or (source.tokenizer.vocab_size if source else vocabulary(config)), teacher
 
 
 def of_config(config, topology, vocab_size=0) -> Plan:
@@ -120,18 +134,27 @@ def of_config(config, topology, vocab_size=0) -> Plan:
     Raises:
       UserError: where the mesh does not divide the devices or the batch, or nothing tells the vocabulary.
     """
-    found, config = devices(topology), complete(config)
-    settings, vocab_size = config.train, vocab_size or vocabulary(config)
+    found, (config, vocab_size, teacher) = devices(topology), complete(config, vocab_size)
+    settings = config.train
     model = run.build_model(config, vocab_size)
     mesh = sharding.make_mesh(**config.mesh, devices=found)
     step.check_layout(settings, mesh, model.spec)
-    how = step.make_strategy("jit", model, run.initialiser(config, model), run.build_objective(config, vocab_size),
-                             *run.build_optimizer(config, model), mesh, seed=config.seed,
-                             accumulation=settings.accumulation, spikes=settings.spikes, average=settings.average,
-                             trains=run.trains(config))
+    objective, constants = run.beside(config, teacher, run.build_objective(config, vocab_size), model)
+    constants = {name: (laid(*each, mesh), each[1]) for name, each in constants.items()}
+    how = step.make_strategy("jit", model, run.initialiser(config, model), objective,
+                             *run.build_optimizer(config, model), mesh, seed=config.seed, spikes=settings.spikes,
+                             accumulation=settings.accumulation, average=settings.average, trains=run.trains(config),
+                             constants=constants)
     batch = {name: np.broadcast_to(value, (settings.batch, *value.shape[1:])) for name, value in row(config).items()}
     work = work_of(config, model.spec, batch)
-    return make(how, batch, work, mesh, topology)
+    known = (teacher.model.spec, constants["teacher"][0]) if teacher else None
+    return make(how, batch, work, mesh, topology, known)
+
+
+def laid(params, boxed, mesh):
+    """The shapes of parameters, laid out over `mesh`. boxed: key -> the same with their logical axes."""
+    where = sharding.parameter_shardings(mesh, jax.eval_shape(boxed, jax.random.key(0)))
+    return jax.tree.map(lambda x, here: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), params, where)
 
 
 def work_of(config, spec, batch) -> strategy.Work:
@@ -142,8 +165,14 @@ def work_of(config, spec, batch) -> strategy.Work:
                          config.objective.get("chunk", 0), run.targets(config, spec, length))
 
 
-def make(how, batch, work, mesh, topology) -> Plan:
-    """Compiles the step of a `step.Strategy` for its devices. batch: arrays, whose shapes count."""
+def forward(work, teacher) -> float:
+    """Operations of a teacher in a step, on all devices; teacher: (spec, shapes), or None."""
+    return flops.train_step(*teacher, work.rows, work.length, work.source, work.targets) / 3 if teacher else 0.0
+
+
+def make(how, batch, work, mesh, topology, teacher=None) -> Plan:
+    """Compiles the step of a `step.Strategy` for its devices. batch: arrays, whose shapes count. teacher: as `forward`
+    takes it, its shapes with shardings."""
     sizes, target = dict(mesh.shape), how.target
     chip = chips.CHIPS.get(topology.partition(":")[0])
     plan = Plan(topology, sizes, work, nf4.count(target["params"]),
@@ -151,7 +180,8 @@ def make(how, batch, work, mesh, topology) -> Plan:
                 sum(a.nbytes for a in batch.values()) / sharding.ways(sizes) / sizes.get("context", 1),
                 tuple(strategy.predicted(target["params"], work, sizes)), chip.memory if chip else 0.0,
                 flops.train_step(work.spec, target["params"], work.rows, work.length, work.source, work.targets)
-                / mesh.size)
+                / mesh.size, teacher_parameters=nf4.count(teacher[1]) if teacher else 0,
+                teacher_bytes=held(teacher[1]) if teacher else 0.0)
     lowered, start = how.lower(batch), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         # jax may be unable to read what a newer compiler wrote; the compiler's own text always can be.
@@ -168,7 +198,7 @@ def make(how, batch, work, mesh, topology) -> Plan:
     memory, program = compiled.memory_analysis(), hlo.Program(text) if text else None
     argument, temporary = float(memory.argument_size_in_bytes), float(memory.temp_size_in_bytes)
     found = tuple(program.collectives()) if program else ()
-    operations = strategy.executed(target["params"], work) / mesh.size
+    operations = (strategy.executed(target["params"], work) + forward(work, teacher)) / mesh.size
     sent = found if program else [e.collective for e in plan.expected]
     return dataclasses.replace(
         plan, argument_bytes=argument, temporary_bytes=temporary, collectives=found, unread=unread,

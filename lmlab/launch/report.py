@@ -19,7 +19,8 @@ def layout(mesh) -> str:
 def table(plan) -> str:
     """The whole plan; lines that begin with "warning:" are for whatever looks wrong."""
     work = plan.work
-    parts = [f"{plan.parameters:,} parameters on {plan.topology} ({layout(plan.mesh)}), {work.rows:,} rows of "
+    taught = f" (and {plan.teacher_parameters:,} of a teacher)" if plan.teacher_parameters else ""
+    parts = [f"{plan.parameters:,} parameters{taught} on {plan.topology} ({layout(plan.mesh)}), {work.rows:,} rows of "
              f"{work.length:,} tokens a step, remat {work.spec.remat}, attention {work.spec.attention}", _memory(plan)]
     if not plan.fits:
         return "\n\n".join(parts)
@@ -34,11 +35,11 @@ def table(plan) -> str:
 
 
 def _memory(plan):
-    state = plan.parameter_bytes + plan.optimizer_bytes + plan.batch_bytes
+    state = plan.parameter_bytes + plan.optimizer_bytes + plan.batch_bytes + plan.teacher_bytes
     rest = plan.temporary_bytes if plan.fits else plan.needed - state
     whole = f"of {size(plan.capacity)}: {'fits' if plan.fits else 'does not fit'}" if plan.capacity else "of the host's"
     rows = [("parameters", size(plan.parameter_bytes)), ("optimizer", size(plan.optimizer_bytes)),
-            ("batch", size(plan.batch_bytes)),
+            ("batch", size(plan.batch_bytes)), *([("teacher", size(plan.teacher_bytes))] if plan.teacher_bytes else []),
             ("activations, gradients, temporaries", size(rest)), ("in all", f"{size(plan.needed)} {whole}")]
     if plan.fits:
         rows.append(("arguments: compiled / by arithmetic", f"{plan.argument_bytes / state:.4f}"))
@@ -65,7 +66,8 @@ def _time(plan):
 
 def remedy(plan) -> str:
     """What would make a plan fit that does not, in one sentence with numbers."""
-    work, state = plan.work, plan.parameter_bytes * 2 + plan.optimizer_bytes + plan.batch_bytes
+    work = plan.work
+    state = plan.parameter_bytes * 2 + plan.optimizer_bytes + plan.batch_bytes + plan.teacher_bytes
     said = f"it does not fit: {size(plan.needed)} of {size(plan.capacity)} a device; "
     split = math.prod(plan.mesh.values()) // sharding.ways(plan.mesh) * plan.mesh["fsdp"]
     if state >= plan.capacity:

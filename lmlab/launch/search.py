@@ -78,8 +78,8 @@ def changed(config, values):
 def candidates(config, topology, vocab_size=0) -> list[Candidate]:
     """Every layout of the devices over data, fsdp and tensor that divides the model and the batch, with each policy of
     recomputation. Raises a UserError where there is none."""
-    found, config = plan.devices(topology), plan.complete(config)
-    model = run.build_model(config, vocab_size or plan.vocabulary(config))
+    found, (config, vocab_size, teacher) = plan.devices(topology), plan.complete(config, vocab_size)
+    model = run.build_model(config, vocab_size)
     boxed = jax.eval_shape(run.initialiser(config, model), jax.random.key(0))
     params = nn.meta.unbox(boxed)
     transform, _ = run.build_optimizer(config, model)
@@ -100,7 +100,8 @@ def candidates(config, topology, vocab_size=0) -> list[Candidate]:
         for remat, factor in itertools.product(("none", "dots", "full"), (0.5, 1, 2)):
             values = dict(zip(KEYS, (*layout.values(), remat, max(1, int(config.train.batch * factor)))))
             try:
-                possible.append(_candidate(changed(config, values), values, model, row, mesh, target, topology))
+                possible.append(_candidate(changed(config, values), values, model.spec.vocab_size, row, mesh, target,
+                                           topology, teacher))
             except UserError as error:
                 why = error
     if not possible:
@@ -108,11 +109,16 @@ def candidates(config, topology, vocab_size=0) -> list[Candidate]:
     return possible
 
 
-def _candidate(config, values, model, row, mesh, target, topology):
+def _candidate(config, values, vocab_size, row, mesh, target, topology, teacher):
+    model, sizes = run.build_model(config, vocab_size), dict(mesh.shape)
     step.check_layout(config.train, mesh, model.spec)
-    work, sizes = plan.work_of(config, run.build_model(config, model.spec.vocab_size).spec, row), dict(mesh.shape)
+    work = plan.work_of(config, model.spec, row)
     state, gradients = plan.held(target), plan.held(target["params"])
-    seconds = plan.roofline(strategy.executed(target["params"], work) / mesh.size, strategy.moved(state, work, sizes),
+    operations = strategy.executed(target["params"], work)
+    if teacher:
+        shapes = plan.laid(teacher.params, run.initialiser(teacher.config, teacher.model), mesh)
+        state, operations = state + plan.held(shapes), operations + plan.forward(work, (teacher.model.spec, shapes))
+    seconds = plan.roofline(operations / mesh.size, strategy.moved(state, work, sizes),
                             [e.collective for e in strategy.predicted(target["params"], work, sizes)], topology)
     return Candidate(values, state, strategy.temporaries(gradients, work, sizes), max(seconds.values()),
                      sum(seconds.values()), config.train.batch)

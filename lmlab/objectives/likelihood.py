@@ -10,10 +10,18 @@ from tqdm import tqdm
 from lmlab.data import loader
 from lmlab.data.features import dialogue
 from lmlab.objectives import losses
+from lmlab.utils.errors import UserError
 
 _ROWS = 4
 _SHORT = 1024  # tokens of a row that texts share, where they are no longer
 _LONG = 8      # batches from which on a bar is shown, on a terminal
+
+
+def check(lm) -> None:
+    """Raises a UserError for a model that is no decoder, or has a head in place of its predictions."""
+    if lm.labels is not None or lm.model.spec.attends != "causal" or lm.model.spec.encoder_layers:
+        raise UserError(f"only a decoder tells how likely a text is, and this model, of config.objective.name="
+                        f"{lm.config.objective.name}, is none; name another")
 
 
 def of_texts(lm, texts, windows="packed") -> np.ndarray:

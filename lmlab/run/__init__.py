@@ -14,4 +14,4 @@ from lmlab.run.folder import (
     check_text, describe_text, has_begun, load_config, load_labels, load_tokenizer, read_record,
     read_sessions, read_summary, restore, save_record, save_start, save_tokenizer)
 from lmlab.run.loading import LM, begin_from, given, load, start_of
-from lmlab.run.teaching import begin, digest, shallow, taught
+from lmlab.run.teaching import begin, beside, digest, shallow, taught

@@ -11,6 +11,7 @@ import numpy as np
 from lmlab import config as configs
 from lmlab import objectives
 from lmlab.data import corpus, examples, loader, store, tokenizers
+from lmlab.data.features import augmentation
 from lmlab.run.building import reads
 from lmlab.utils.files import sha256
 
@@ -22,6 +23,7 @@ class Data(NamedTuple):
     folder: Path | None         # of the token store; None for examples, which are few and held in memory
     labels: tuple | None = None  # names of the labels of examples that have some; None: there is no head
     ready: dict = {}            # splits of examples that are there already, with what the objective has put in them
+    synonyms: str = ""          # digest of those that training examples are changed with; "": none, or no training
 
     def split(self, name, damaged_rows=0):
         """One split's tokens, or its examples; its `meta` counts them. damaged_rows: as `store.open_split` takes it."""
@@ -32,8 +34,9 @@ class Data(NamedTuple):
         return store.open_split(self.folder, name, damaged_rows)
 
     def digest(self) -> str:
-        """Equal for equal text, tokenizer and labels."""
-        return sha256(json.dumps([self.corpus.fingerprint, tokenizers.digest(self.tokenizer), self.labels]))
+        """Equal for equal text, tokenizer, labels and synonyms."""
+        return sha256(json.dumps([self.corpus.fingerprint, tokenizers.digest(self.tokenizer), self.labels,
+                                  self.synonyms]))
 
 
 def prepare(config, tokenizer=None, labels=None, progress=False, start=None) -> Data:
@@ -44,6 +47,7 @@ def prepare(config, tokenizer=None, labels=None, progress=False, start=None) -> 
       nothing is going to be trained.
     """
     objective = objectives.find(config.objective.name)
+    synonyms = augmentation.digest(config.objective.get("synonyms", "")) if start is not None else ""
     text = corpus.build(**config.data, reads=reads(config))
     if tokenizer is None:
         tokenizer = tokenizers.build(**config.tokenizer, corpus=text, specials=objective.SPECIALS)
@@ -60,7 +64,7 @@ def prepare(config, tokenizer=None, labels=None, progress=False, start=None) -> 
         ready = {name: objective.prepare(begin, examples.open_split(text, name), tokenizer, length=_length(config),
                                          **configs.taken(objective.prepare, config.objective))
                  for name in ("train", "validation")}
-    return Data(text, tokenizer, None, labels, ready)
+    return Data(text, tokenizer, None, labels, ready, synonyms)
 
 
 def train_batches(config, data, process=0, processes=1):

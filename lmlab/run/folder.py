@@ -92,7 +92,8 @@ def save_record(folder, config, data, more):
     """
     sealed.write(Path(folder) / "run.json", environment.describe() | {
         "config": config.to_dict(), "text": describe_text(data), "earlier_sessions": read_sessions(folder),
-        "tokenizer": tokenizers.digest_of(Path(folder) / "tokenizer"), **more})
+        "tokenizer": tokenizers.digest_of(Path(folder) / "tokenizer"),
+        **({"synonyms": data.synonyms} if data.synonyms else {}), **more})
 
 
 def read_record(folder) -> dict:
@@ -115,8 +116,8 @@ def describe_text(data) -> dict:
 
 
 def check_text(folder, data):
-    """Raises a UserError where a run was trained on other text than `data` holds, under whatever name; folder: "" for no
-    run."""
+    """Raises a UserError where a run was trained on other text than `data` holds, under whatever name, or with other
+    synonyms; folder: "" for no run."""
     if not folder:
         return
     noted = read_record(folder)
@@ -126,6 +127,9 @@ def check_text(folder, data):
     if noted.get("text") != describe_text(data):
         raise UserError(f"{folder} was trained on other text than {data.corpus.name} holds now (or other splits of "
                         "it); restore the text, or use a new --workdir")
+    if data.synonyms and noted.get("synonyms", data.synonyms) != data.synonyms:  # runs of old noted none
+        raise UserError(f"{folder} was trained with other synonyms than the file of config.objective.synonyms holds "
+                        "now; restore it, or use a new --workdir")
 
 
 def read_summary(folder) -> dict:

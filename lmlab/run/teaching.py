@@ -75,18 +75,26 @@ def taught(config, teacher, objective, data, model, folder=""):
     """
     if teacher is None:
         return objective, {}
-    _check(config, teacher, data, model)
+    _check_data(config, teacher, data)
     if folder and read_record(folder).get("teacher") != digest(teacher):
         raise UserError(f"{folder} learned from another network than config.distil.teacher={config.distil.teacher} "
                         "holds now; restore that, or use a new --workdir")
-    beside = functools.partial(distillation.taught, teacher_apply=teacher.model.apply, own=objective,
-                               objective=config.objective, settings=distillation.Settings(**config.distil))
-    return beside, {"teacher": (teacher.params, initialiser(teacher.config, teacher.model))}
+    return beside(config, teacher, objective, model)
 
 
-def _check(config, teacher, data, model):
-    """Raises a UserError where `model` cannot learn from `teacher`."""
-    named, mine, theirs = f"config.distil.teacher={config.distil.teacher}", model.spec, teacher.model.spec
+def beside(config, teacher, objective, model):
+    """As `taught`, whatever the data. Raises a UserError where the two networks do not go together."""
+    if teacher is None:
+        return objective, {}
+    _check(config, teacher, model)
+    both = functools.partial(distillation.taught, teacher_apply=teacher.model.apply, own=objective,
+                             objective=config.objective, settings=distillation.Settings(**config.distil))
+    return both, {"teacher": (teacher.params, initialiser(teacher.config, teacher.model))}
+
+
+def _check_data(config, teacher, data):
+    """Raises a UserError where the teacher reads or tells something else than `data` have."""
+    named = f"config.distil.teacher={config.distil.teacher}"
     if tokenizers.digest(data.tokenizer) != tokenizers.digest(teacher.tokenizer):
         raise UserError(f"{named} has another tokenizer than this network, which would not read the same rows; begin "
                         "from a network with the teacher's, or leave config.init_from out")
@@ -98,6 +106,11 @@ def _check(config, teacher, data, model):
     if data.labels is not None and kind(config) != kind(teacher.config):
         raise UserError(f"{named} was trained with config.objective.kind={kind(teacher.config)}, and this is "
                         f"{kind(config)}; use the same")
+
+
+def _check(config, teacher, model):
+    """Raises a UserError where `model` cannot learn from `teacher`."""
+    named, mine, theirs = f"config.distil.teacher={config.distil.teacher}", model.spec, teacher.model.spec
     for name, what in (("attends", "looks"), ("vocab_size", "words")):
         if getattr(mine, name) != getattr(theirs, name):
             raise UserError(f"{named} has {name}={getattr(theirs, name)!r} and this network {getattr(mine, name)!r}, "

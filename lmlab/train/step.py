@@ -164,8 +164,9 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
 
     model_init: key -> parameters boxed with their logical axes. spikes: as `guard.guarded` takes it. average: as
     `progress.averaged` takes its decay; 0: none is kept. trains: as `make_update` takes it. given: {} or nested
-    parameters (numpy) to start with in place of the new ones. constants: {name: (nested parameters (numpy), key -> the
-    same boxed with their logical axes)}, keyword arguments of the objective; None: none.
+    parameters (numpy) to start with in place of the new ones. constants: {name: (nested parameters (numpy; to be
+    lowered alone: ShapeDtypeStructs with shardings), key -> the same boxed with their logical axes)}, keyword arguments
+    of the objective; None: none.
     """
     init_params, init = _inits(model_init, optimizer, trains, average)
     key, given = jax.random.key(seed), given or {}
@@ -176,7 +177,8 @@ def jit_strategy(model, model_init, objective, optimizer, schedule, mesh, *, see
     update = make_update(model, objective, optimizer, schedule, seed=seed, accumulation=accumulation, trains=trains)
     step = jax.jit(_constant(_whole(update, spikes, average, trains)), in_shardings=(where, None, None),
                    out_shardings=(where, None), donate_argnums=0)
-    kept = {name: jax.tree.map(jax.device_put, params, sharding.parameter_shardings(mesh, jax.eval_shape(boxed, key)))
+    laid = lambda x, here: x if isinstance(x, jax.ShapeDtypeStruct) else jax.device_put(x, here)
+    kept = {name: jax.tree.map(laid, params, sharding.parameter_shardings(mesh, jax.eval_shape(boxed, key)))
             for name, (params, boxed) in (constants or {}).items()}
     target = jax.tree.map(lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w), shapes, where)
     place = lambda state: jax.tree.map(jax.device_put, state, where)

@@ -118,6 +118,15 @@ def test_damaged_records_are_left_out_and_told_once(tmp_path, capsys):
     assert held.counts == {"train": 100, "validation": 100}
 
 
+def test_pairs_that_are_cut_in_another_place_are_no_repetition(tmp_path):
+    """Though a separator between source and target is white space to str.split."""
+    rows = [("a b", "c"), ("a", "b c"), ("a  b", " c")] + [(f"s{i}", f"t{i}") for i in range(60)]
+    (tmp_path / "a.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in rows))
+    built = corpus.build(path=str(tmp_path / "a.tsv"), field="0,1")
+    found = [text for split in built.splits for text in built.documents(split)]
+    assert len(found) == 62 and {"a b\x1fc", "a\x1fb c"} < {*found}
+
+
 @pytest.mark.parametrize("arguments, message", [
     ({"source": "pyton_docs"}, "config.data.source='pyton_docs'.*did you mean 'python_docs'"),
     ({"split": "half"}, "config.data.split='half'"), ({"dedup": "yes"}, "config.data.dedup='yes'"),

@@ -59,16 +59,6 @@ def test_parallel_files_are_pairs_line_by_line(tmp_path):
     assert not readers.is_pairs(odd, "de,en") and readers.is_pairs(tmp_path / "a.csv", "de,en")
 
 
-@pytest.mark.parametrize("second, message", [
-    ("one\ntwo\n", "b.txt: 2 lines, and the other file of a.txt\\+b.txt has more"),
-    ("1\n2\n3\n4\n", "a.txt: 3 lines, and the other"), ("\n\n\n", "a.txt\\+b.txt: the file is empty")])
-def test_parallel_files_that_do_not_fit_are_named(tmp_path, second, message):
-    write(tmp_path / "b.txt", second)
-    (found,) = readers.find(f"{write(tmp_path / 'a.txt', 'x' + chr(10) + 'y' + chr(10) + 'z')}+b.txt")
-    with pytest.raises(UserError, match=message):
-        list(readers.read(found, "text"))
-
-
 def test_parallel_names_that_cannot_be_are_named(tmp_path):
     one, table = write(tmp_path / "a.txt", "x"), write(tmp_path / "a.csv", "x")
     for name, message in ((f"{one}+none.txt", "none.txt: no such file; parallel text is two files"),

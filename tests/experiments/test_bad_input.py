@@ -151,6 +151,16 @@ ROWS = {
     "evaluate: binary file": (["evaluate", "--run={place}/good", "--path={place}/binary.txt"],
         "binary.txt, line 1"),
     "evaluate: split": (["evaluate", "--run={place}/good", "--split=tset"], "no split 'tset'"),
+    "evaluate: task without such data": (["evaluate", "--run={place}/good", "--task=multiple_choice"],
+        "good was trained on other data than the choices examples that this task is measured on"),
+    "evaluate: task without a head": (["evaluate", "--run={place}/good", "--task=tagging"],
+        "this model has no head for a task"),
+    "evaluate: beams of a score": (["evaluate", "--run={place}/good", "--beams=4"],
+        "--beams=4 is of tasks that write texts, and here none is written"),
+    "evaluate: beams of choices": (["evaluate", "--run={place}/good", "--task=multiple_choice", "--length_penalty=2"],
+        "--length_penalty=2.0 is of tasks that write texts"),
+    "generate: length penalty": (["generate", "--run={place}/good", "--length_penalty=0.5"],
+        "length_penalty=0.5 has no meaning without beams"),
     "evaluate: batch": (["evaluate", "--run={place}/good", "--batch=0"], "--batch=0 must be at least 1"),
 }
 

@@ -1,11 +1,13 @@
 """`evaluate` scores a split or a file, exactly."""
 
 import json
+import shutil
 
 import pytest
 
 from commands import quick, tiny
 from lmlab import run
+from lmlab.decoding import multiple_choice
 from lmlab.utils.logs import read_metrics
 
 
@@ -43,6 +45,24 @@ def test_files_of_rows_add_up(tmp_path):
     (tmp_path / "r.jsonl").write_text("\n".join(json.dumps({"body": r}) for r in rows), "utf-8")
     found = scores(f"--path={tmp_path}/*.jsonl", "--field=body")
     assert found["documents"] == 2 and found["tokens"] == found["bytes"] + 2 == sum(len(r.encode()) for r in rows) + 2
+
+
+def test_choices_by_a_decoder_without_a_head(tmp_path):
+    """By the likelihood of each choice; --field may name the parts."""
+    asked = [{"question": "the cat", "choices": ["of the", "春眠", "was it"], "answer": 2},
+             {"question": "it was", "choices": ["for", "word by word"], "answer": 0}] * 2
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps({"q": one["question"], "c": one["choices"],
+                                                          "a": one["answer"]}) + "\n" for one in asked))
+    shutil.copytree(tiny() / "run", tmp_path / "run")
+    ask = lambda name, *more: json.loads(quick("evaluate", f"--run={tmp_path / 'run'}", "--task=multiple_choice",
+                                               f"--path={tmp_path / name}", "--json", *more).out)
+    report = ask("a.jsonl")
+    said = [p_C.argmax() == one["answer"] for one, p_C in zip(asked, multiple_choice.probabilities(
+        run.load(tiny() / "run"), asked))]
+    assert report["model"]["accuracy"]["value"] == sum(said) / 4 and report["examples"] == 4
+    kept = json.loads((tmp_path / "run" / "evaluation" / "multiple_choice" / "path.json").read_text())
+    assert ask("b.jsonl", "--field=q,c,a") == report == {name: kept[name] for name in report}
 
 
 def test_an_older_step_and_the_table():

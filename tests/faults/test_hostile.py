@@ -174,6 +174,7 @@ def benches(tmp_path_factory, good):
         bench.stop()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # what zipfile says while such archives are made
 def test_no_hostile_file_is_obeyed(benches, trials, tally):
     number, free = trials(400, 10_000), queue.SimpleQueue()
     for bench in benches:

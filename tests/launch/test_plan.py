@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import pytest
 
-from commands import quick
-from configs import gpt, llama, seq2seq
-from lmlab.launch import growth, plan, report, strategy
+from commands import quick, tiny
+from configs import classification, gpt, llama, seq2seq
+from lmlab import run
+from lmlab.launch import growth, plan, report, search, strategy
 from lmlab.launch.hlo import Collective
+from lmlab.models import flops
 from lmlab.models.spec import Spec
 from lmlab.utils import chips
 from lmlab.utils.errors import UserError
@@ -49,6 +52,34 @@ def test_an_encoder_is_counted(eight):
     assert found.argument_bytes == pytest.approx(state, rel=0.01)
 
 
+@pytest.mark.parametrize("mesh, devices", [("mesh.data=1", 1), ("mesh.data=1,mesh.fsdp=-1", 8)])
+def test_a_teacher_is_counted(eight, mesh, devices):
+    """Beside the student's state a device holds its part of the teacher's parameters, and reads them."""
+    teacher = tiny() / "run"
+    sizes = [leaf.size for leaf in jax.tree.leaves(run.load(teacher).params)]
+    config = f"tiny,train.batch=16,train.length=16,distil.layers=1,{mesh},distil.teacher={teacher}"
+    found = plan.of_config(gpt.get_config(config), f"cpu:{devices}")
+    assert found.teacher_parameters == sum(sizes) > found.parameters and found.work.spec.layers == 1
+    assert 4 * sum(sizes) / devices <= found.teacher_bytes <= 4 * sum(sizes) / devices + 4000  # norms are whole
+    state = found.parameter_bytes + found.optimizer_bytes + found.batch_bytes + found.teacher_bytes
+    assert found.argument_bytes == pytest.approx(state, rel=0.01)
+    assert f"(and {sum(sizes):,} of a teacher)" in report.table(found) and "| teacher |" in report.table(found)
+    known = run.load(teacher)
+    assert plan.forward(found.work, (known.model.spec, known.params)) == pytest.approx(
+        flops.train_step(known.model.spec, known.params, 16, 16) / 3)
+
+
+def test_a_search_counts_a_teacher(monkeypatch, eight):
+    """Each layout's candidate holds the teacher's part beside what it holds without one."""
+    monkeypatch.setattr(plan, "roofline", lambda operations, *_: {"compute": operations})
+    config = f"tiny,train.batch=16,train.length=16,distil.teacher={tiny() / 'run'}"
+    taught, plain = ({tuple(c.values.values()): c for c in search.candidates(gpt.get_config(arg), "cpu:8")}
+                     for arg in (config, config.rpartition(",")[0]))
+    assert taught.keys() == plain.keys()
+    for key, one in taught.items():
+        assert one.state > plain[key].state and one.seconds > plain[key].seconds
+
+
 @pytest.mark.parametrize("arg, topology, said", [
     (f"{TINY},mesh.data=3", "cpu:8", "config.mesh.data=3 does not divide 8 devices; try 2, 4, 8"),
     (f"{TINY},train.batch=12,mesh.data=8", "cpu:8", "config.train.batch=12 must be a multiple of 8"),
@@ -60,6 +91,11 @@ def test_what_cannot_be_planned_is_refused_in_one_line(eight, arg, topology, sai
     with pytest.raises(UserError) as raised:
         plan.of_config(llama.get_config(arg), topology)
     assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_an_objective_of_examples_is_refused_in_one_line():
+    with pytest.raises(UserError, match="config.objective.name=classification reads examples, and plan makes none"):
+        plan.of_config(classification.get_config("tiny"), "cpu:1")
 
 
 def test_the_roofline_of_a_ring_by_hand():

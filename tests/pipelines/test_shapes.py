@@ -18,6 +18,7 @@ ABLE = {
     "text-classification": ("single", "several", "number", "entailment", "decoder with a head"),
     "token-classification": ("tagging",),
     "question-answering": ("question_answering",),
+    "multiple-choice": ("multiple_choice", "decoder"),
     "fill-mask": ("masked", "replaced"),
     "summarization": ("encoder-decoder", "decoder", "prefix"),
     "translation": ("encoder-decoder",),
@@ -30,6 +31,7 @@ ABLE = {
 CALLS = {
     "conversational": (([{"role": "user", "content": "who is here?"}],), {"max_new_tokens": 4}),
     "question-answering": ((), {"question": "who sat?", "context": TEXT}),
+    "multiple-choice": ((), {"question": "who sat?", "choices": ["a cat", "a dog"]}),
     "fill-mask": (("the [MASK] sat",), {}),
     "sentence-similarity": (({"source_sentence": TEXT, "sentences": ["a dog", "the mat"]},), {}),
     "zero-shot-classification": ((TEXT,), {"candidate_labels": "animals, towns"}),
@@ -112,6 +114,8 @@ def test_many_are_each_alone(task, kind):
         inputs = [[{"role": "user", "content": text}] for text in MANY]
     elif task == "question-answering":
         inputs = [{"question": "who is here ?", "context": text} for text in MANY]
+    elif task == "multiple-choice":
+        inputs = [{"question": text, "choices": ["a cat", "the dog in paris", "sport"]} for text in MANY]
     elif task == "fill-mask":
         inputs = [f"{text} [MASK] on" for text in MANY] + ["[MASK] a [MASK]"]
     elif task == "zero-shot-classification":

@@ -90,4 +90,4 @@ def test_an_unknown_task_names_the_near_one(task):
 
 def test_a_task_like_no_other_lists_them_all():
     with pytest.raises(UserError, match="there are: .*text-generation"):
-        lmlab.pipeline("summarization", "nowhere")
+        lmlab.pipeline("astrology", "nowhere")

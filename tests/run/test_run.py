@@ -145,6 +145,28 @@ def test_a_run_without_record_is_loaded_but_its_text_is_not_trusted(copy):
         run.check_text(copy, run.prepare(run.load_config(tiny() / "run")))
 
 
+def test_synonyms_are_part_of_what_a_run_learned_from_and_no_part_of_the_model(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"a cat {i},{'xy'[i % 2]}\n" for i in range(60)))
+    synonyms = tmp_path / "synonyms.txt"
+    synonyms.write_text("cat,puss\n")
+    config = run.complete({"model": {"name": "transformer"}, "data": {"path": str(tmp_path / "a.csv")},
+                           "objective": {"name": "classification", "augment": 0.1, "synonyms": str(synonyms)}}, {})
+    train = lambda: run.prepare(config, start=lambda: None)
+    data = train()
+    run.save_tokenizer(data.tokenizer, tmp_path)
+    run.save_record(tmp_path, config, data, {})
+    run.check_text(tmp_path, data)
+    synonyms.write_text("cat,kitten\n")
+    assert train().digest() != data.digest()
+    with pytest.raises(UserError, match="was trained with other synonyms than the file"):
+        run.check_text(tmp_path, train())
+    synonyms.unlink()
+    with pytest.raises(UserError, match="synonyms.txt is no file"):
+        train()
+    run.check(config)  # what is loaded or evaluated needs them no more
+    run.check_text(tmp_path, run.prepare(config))
+
+
 def test_where_a_run_has_begun(copy, tmp_path):
     assert run.has_begun(copy) and not run.has_begun(tmp_path) and not run.has_begun(tmp_path / "none")
     (copy / "config.json").unlink()

@@ -15,6 +15,7 @@ import numpy as np
 from lmlab.data import cleaning, readers
 from lmlab.data.features import check_range
 from lmlab.utils.errors import UserError
+from lmlab.utils.files import sha256_file
 
 OPERATIONS = ("nothing", "swap", "delete", "insert", "replace")
 _WORD = rf"[{cleaning.CJK}]|[^\W{cleaning.CJK}]+(?:['’-][^\W{cleaning.CJK}]+)*"
@@ -38,12 +39,17 @@ class Synonyms(NamedTuple):
 
 
 def check(augment: float, synonyms: str) -> None:
-    """UserError where a setting means nothing, or the file of synonyms cannot be read."""
+    """UserError where a setting means nothing. The file itself is read for training alone: a model needs it no more."""
     check_range("augment", augment, 0, 1)
     if synonyms and not augment:
         raise UserError(f"config.objective.synonyms={synonyms} would not be used; set config.objective.augment above "
                         "0, as 0.1, or leave it out")
-    read(synonyms)
+
+
+def digest(path: str) -> str:
+    """Equal for equal synonyms; "" for none. Raises as `read` does."""
+    read(path)
+    return sha256_file(path) if path else ""
 
 
 def read(path: str) -> Synonyms:

@@ -11,21 +11,27 @@ def confusion(gold_B, predicted_B, classes: int) -> np.ndarray:
     return np.bincount(pairs_B, minlength=classes ** 2).reshape(classes, classes)
 
 
-def scores(gold_B, predicted_B, classes: int) -> dict[str, float]:
+def seen(gold_B, predicted_B, classes: int) -> np.ndarray:
+    """Which classes are there or were predicted: (C,) bool."""
+    confusion_CC = confusion(gold_B, predicted_B, classes)
+    return confusion_CC.sum(axis=0) + confusion_CC.sum(axis=1) > 0
+
+
+def scores(gold_B, predicted_B, classes: int, mean_C=None) -> dict[str, float]:
     """{"accuracy", "macro_f1", "matthews"} of one class for each example.
 
-    macro_f1: the mean of the F1 of each class that is there or was predicted. matthews: the correlation coefficient for
-    any number of classes (Gorodkin 2004), 0 where it is not defined.
+    macro_f1: the mean of the F1 of each class in mean_C, by default those that are `seen`; one that is not has 0.
+    matthews: the correlation coefficient for any number of classes (Gorodkin 2004), 0 where it is not defined.
     """
     confusion_CC = confusion(gold_B, predicted_B, classes)
     right_C, gold_C, predicted_C = confusion_CC.diagonal(), confusion_CC.sum(axis=1), confusion_CC.sum(axis=0)
-    seen_C = gold_C + predicted_C > 0
+    mean_C = gold_C + predicted_C > 0 if mean_C is None else mean_C
     total = float(confusion_CC.sum())
     # By Gorodkin's K-category covariances, in counts: cov(x, y) / sqrt(cov(x, x) cov(y, y)).
     shared = right_C.sum() * total - gold_C @ predicted_C
     scale = np.sqrt(total ** 2 - gold_C @ gold_C) * np.sqrt(total ** 2 - predicted_C @ predicted_C)
     return {"accuracy": float(right_C.sum() / max(total, 1)),
-            "macro_f1": float(_f1(right_C, predicted_C, gold_C)[seen_C].mean()) if total else 0.0,
+            "macro_f1": float(_f1(right_C, predicted_C, gold_C)[mean_C].mean()) if total else 0.0,
             "matthews": float(shared / scale) if scale else 0.0}
 
 

@@ -1,6 +1,7 @@
 """Tasks: what a model says of held-out examples, measured beside a trivial baseline in the same report.
 
-A task is found by the name of its file, which has `task(lm) -> Task`.
+A task is found by the name of its file, which has `task(lm) -> Task` and, where a model may do it that learned from
+other data, READS: the kind of examples that it is measured on.
 """
 
 import sys
@@ -9,8 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lmlab import config as configs
 from lmlab.eval.metrics import interval
 from lmlab.utils import modules
+from lmlab.utils.errors import UserError
 
 TRIALS = 1000
 
@@ -39,6 +42,13 @@ class Task(NamedTuple):
 def find(name) -> Any:
     """Returns the module `lmlab.eval.tasks.NAME`; a UserError names the nearest where there is none."""
     return modules.find(sys.modules[__name__], name, "task", f"--task={name} is no task")
+
+
+def check_settings(function, given) -> None:
+    """Raises a UserError where `function` does not take a setting of how texts are written."""
+    for name, value in given.items():
+        if name not in configs.defaults(function):
+            raise UserError(f"--{name}={value} is of tasks that write texts, and here none is written; leave it out")
 
 
 def measure(task, train, held, folder=None) -> dict:

@@ -5,14 +5,15 @@ import functools
 import numpy as np
 
 from lmlab.data.features import labelled
-from lmlab.decoding import classification
+from lmlab.decoding import classification, headed
 from lmlab.eval.metrics import classification as metrics
-from lmlab.eval.metrics import correlation
+from lmlab.eval.metrics import correlation, interval
 from lmlab.eval.tasks import Task, by_length
 
 
 def task(lm) -> Task:
     """The task of a model with a head for classification, by its config.objective.kind."""
+    headed.check(lm, "classification")
     kind, labels = lm.config.objective.kind, lm.labels
     gold = lambda examples: (np.stack([labelled.target(one["label"], labels, kind) for one in examples]),)
     predict = lambda examples: classification.probabilities(
@@ -27,7 +28,9 @@ def task(lm) -> Task:
 
 def _of_one(metric):
     """A statistic of (probabilities_NC, targets_NC) by the numbers of the likeliest and the right label."""
-    return lambda said_NC, gold_NC: metrics.scores(gold_NC.argmax(1), said_NC.argmax(1), gold_NC.shape[1])[metric]
+    numbers = lambda said_NC, gold_NC: (gold_NC.argmax(1), said_NC.argmax(1), gold_NC.shape[1])
+    return interval.OfWhole(lambda seen_C, *columns: metrics.scores(*numbers(*columns), seen_C)[metric],
+                            lambda *columns: metrics.seen(*numbers(*columns)))
 
 
 STATISTICS = {

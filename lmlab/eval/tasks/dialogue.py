@@ -12,6 +12,7 @@ from lmlab.eval.metrics import ranking
 from lmlab.eval.tasks import Task
 from lmlab.objectives import likelihood
 
+READS = "messages"  # the kind of examples that it is measured on
 QUERIES, CANDIDATES = 50, 20  # conversations whose last answer is looked for, and among how many
 _NOT_SAID = float("nan")
 
@@ -20,6 +21,7 @@ def task(lm) -> Task:
     """The task of a decoder that chats. A system says of each conversation: (nats, tokens) of its answers, and whether
     the first, and one of the first five, of CANDIDATES replies to its last question is the one that is there (of the
     first QUERIES conversations, chosen by the mean log-likelihood of a token, as the model or the baseline has it)."""
+    likelihood.check(lm)
     return Task(functools.partial(_model, lm), {"BM25": _bm25, "unigram": functools.partial(_unigram, lm),
                                                 "chance": _chance}, lambda examples: (), STATISTICS)
 

@@ -8,6 +8,8 @@ from lmlab.decoding import multiple_choice
 from lmlab.eval import overlap
 from lmlab.eval.tasks import Task
 
+READS = "choices"  # the kind of examples that it is measured on
+
 
 def task(lm) -> Task:
     """The task of a model with a head for multiple choice, or of a decoder as it is. What a system says of a question

@@ -9,6 +9,7 @@ from lmlab.data.features import preferences
 from lmlab.eval.tasks import Task
 from lmlab.objectives import likelihood
 
+READS = "preferences"  # the kind of examples that it is measured on
 _NOT_SAID = float("nan")
 
 
@@ -16,6 +17,7 @@ def task(lm) -> Task:
     """The task of a decoder that learned from preferences. A system says of each pair of answers (score, KL): above 0 the
     chosen one is the better; of examples with one answer each, how good it is. KL: of the model's predictions from those
     of the network that training began from, a mean over the tokens of the first answer, in nats."""
+    likelihood.check(lm)
     start = run.load(lm.config.init_from) if lm.config.init_from else None
     systems = {"longer answer": lambda train, held: _column(_longer(held), _NOT_SAID)}
     if start is not None:

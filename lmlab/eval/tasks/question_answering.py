@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from lmlab.decoding import question_answering
+from lmlab.decoding import headed, question_answering
 from lmlab.eval import overlap
 from lmlab.eval.metrics import answers as metrics
 from lmlab.eval.tasks import Task
@@ -19,6 +19,7 @@ _ASKS = re.compile(r"\b(who|whom|whose|what|when|where|which|why|how)\b|(谁|什
 def task(lm) -> Task:
     """The task of a model with a head for question answering. What a system says of a question is (the answer to give,
     how much speaks for giving none: above 0, none is given)."""
+    headed.check(lm, "question_answering")
     baselines = {"sliding window": _window, "no answer": _none}
     return Task(functools.partial(_predict, lm), baselines, _gold, STATISTICS, _slices)
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from lmlab.decoding import tagging
+from lmlab.decoding import headed, tagging
 from lmlab.eval.metrics import classification, counts, interval
 from lmlab.eval.metrics import tagging as metrics
 from lmlab.eval.tasks import Task, by_length
@@ -22,6 +22,7 @@ def task(lm) -> Task:
     What a system says of an example is compared with its tags at once, and kept as counts: the bootstrap then need not
     find the entities anew.
     """
+    headed.check(lm, "tagging")
     of_entities = crf.is_iob2(lm.labels)
     compared = functools.partial(_entities if of_entities else _words, lm.labels)
     gold = lambda examples: [one["tags"] for one in examples]
@@ -91,13 +92,16 @@ def _words(labels, gold, predicted) -> list[np.ndarray]:
 
 def _of_words(metric):
     """A statistic of what `_words` gives."""
-    def statistic(said):
+    def statistic(seen_C, said):
+        return classification.scores(*np.concatenate(said).T, len(seen_C), seen_C)[metric]
+
+    def known(said):
         pairs_W2 = np.concatenate(said)
-        return classification.scores(*pairs_W2.T, pairs_W2.max() + 1)[metric]
-    return statistic
+        return classification.seen(*pairs_W2.T, pairs_W2.max() + 1)
+    return interval.OfWhole(statistic, known)
 
 
-# Where many tags are rare, the interval of macro_f1 may lie above it: a draw that misses a tag has no F1 of it to average.
+# Where many tags are rare and yet found, the interval of macro_f1 may lie below it: in a draw that misses one it is 0.
 WORDS = {metric: _of_words(metric) for metric in ("accuracy", "macro_f1")}
 
 

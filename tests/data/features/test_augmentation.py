@@ -138,3 +138,4 @@ def test_settings_that_mean_nothing_are_refused(content, settings, message, tmp_
         (tmp_path / "synonyms.txt").write_text(content)
     with pytest.raises(UserError, match=message):
         augmentation.check(synonyms=str(tmp_path / "synonyms.txt"), **settings)
+        augmentation.digest(str(tmp_path / "synonyms.txt"))

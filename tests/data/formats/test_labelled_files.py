@@ -1,4 +1,4 @@
-"""Labelled texts: the same examples from every kind of file, and what is wrong with one that cannot be read."""
+"""Labelled texts: the same examples from every kind of file."""
 
 import pytest
 
@@ -34,31 +34,6 @@ def test_several_labels_and_numbers(read):
     labels = [["x", "y"], [], 0.5, 3, "z", True]
     assert [row["label"] for row in read("labelled", "a.jsonl", [{"text": "t", "label": x} for x in labels])] == [
         ["x", "y"], [], 0.5, 3, "z", "true"]
-
-
-@pytest.mark.parametrize("name, content, message", [
-    ("a.csv", "text,category\na,b\n", "a.csv, line 1: no column 'label'; it has text, category"),
-    ("a.csv", "text,label\na,b\nc, \n", "a.csv, line 3: the label is empty"),
-    ("a.csv", "text,label\na,b\n,b\n", "a.csv, line 3: the text is empty"),
-    ("a.csv", "text,label\na\n", "a.csv, line 2: the row ends before column 'label'"),
-    ("a.csv", "text,pair,label\na, ,b\n", "a.csv, line 2: the pair is empty"),
-    ("a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "a"}\n',
-     "a.jsonl, line 3: no text in field 'label'; it has text"),
-    ("a.jsonl", '{"text": 3, "label": 1}', "a.jsonl, line 1: no text in field 'text'; it has int there"),
-    ("a.jsonl", '{"text": "a", "label": ["x", 3]}', "line 1: the label is a list that holds something else"),
-    ("a.jsonl", '{"text": "a", "label": NaN}', "line 1: the label is no finite number"),
-    ("a.jsonl", '{"text": "a", "label": 1e999}', "line 1: the label is no finite number"),
-    ("a.jsonl", "[" * 100_000, "a.jsonl, line 1: not JSON"),
-    ("a.json", [{"text": "a", "label": "x"}, 7], "a.json, [1]: no text in field 'text'; it has a int"),
-    ("a.json", {"text": "a"}, "a.json holds a dict and no list"),
-    ("a.json", '{"text": "a", "label": "x"}\n{}', "a.json: not JSON (Extra data: line 2"),
-    ("a.json", "[" * 100_000, "a.json: not JSON (maximum recursion"),
-    ("a.json", b'["\xff"]', "a.json, line 1: not UTF-8"),
-    ("a.csv", "text,label\n", "a.csv: the file is empty"),
-    ("a.txt", "text", "a.txt: examples of this kind are not read from such a file; give .csv, .tsv, .jsonl, .json"),
-])
-def test_what_is_wrong_is_told_with_its_place(refusal, name, content, message):
-    assert message in refusal("labelled", name, content)
 
 
 def test_fields_that_cannot_be(refusal):

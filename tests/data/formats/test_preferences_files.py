@@ -36,23 +36,3 @@ def test_names_of_ones_own_and_keys(read):
     assert preferences.key(TWO) == preferences.key(ONE) == "Say hi."
     assert preferences.same(TWO) != preferences.same(ONE)
     assert preferences.texts(TWO) == ["Say hi.", "hi", "no"] and preferences.texts(ONE) == ["Say hi.", "hi"]
-
-
-@pytest.mark.parametrize("row, message", [
-    ({"prompt": "x", "chosen": "a"}, "line 1: no text in field 'rejected'; it has prompt, chosen"),
-    ({"prompt": "x", "chosen": "a", "rejected": "a"}, "the chosen and the rejected answer are the same"),
-    ({"prompt": "x", "chosen": "a", "rejected": ""}, "the rejected is empty"),
-    ({"prompt": "x", "chosen": "a", "rejected": [gpt("b"), gpt("c")]},
-     "no text in field 'rejected'; it has list there"),
-    ({"prompt": "x", "chosen": "a", "rejected": {"from": "human", "value": "b"}}, "rejected is a user's message"),
-    ({"prompt": "x", "chosen": "a", "rejected": {"from": "bot", "value": "b"}}, "rejected: unknown role 'bot'"),
-    ({"prompt": [], "chosen": "a", "rejected": "b"}, "the prompt does not end with what a user says"),
-    ({"prompt": [assistant("x")], "chosen": "a", "rejected": "b"}, "the prompt does not end with what a user says"),
-    ({"prompt": 3, "chosen": "a", "rejected": "b"}, "prompt holds a int and no list"),
-    ({"chosen": "a", "rejected": "b"}, "no text in field 'instruction'"),
-    ({"messages": PROMPT, "label": True}, "no text in field 'completion'"),
-    ({"messages": [assistant("x")], "label": True}, "the prompt does not end"),
-    ({"messages": PROMPT, "label": "yes"}, "neither 'chosen' and 'rejected' nor label, kto_tag, good with true or"),
-    ({"prompt": "x"}, "neither 'chosen' and 'rejected' nor"), ("x", "no text in field 'chosen'; it has a str")])
-def test_what_is_wrong_is_told(refusal, row, message):
-    assert message in refusal("preferences", "a.jsonl", [row])

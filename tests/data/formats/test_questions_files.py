@@ -58,25 +58,6 @@ def test_the_nearest_place_is_told(refusal):
     assert "but at 2, a shift of +1" in refusal("questions", "a.json", squad(question("a", "aba", 1), context="xxaba"))
 
 
-@pytest.mark.parametrize("content, message", [
-    (squad(question("a", "Vikings", 3)),
-     "qas[0]: answers[0], 'Vikings', does not stand at character 3 of the context, and nowhere in it"),
-    (squad({"id": "a", "question": " ", "answers": []}), "qas[0]: the question is empty"),
-    (squad(question("a"), context=3), "qas[0]: no text in field 'context'; it has int there"),
-    (squad({"question": "q"}), "qas[0]: answers holds a NoneType and no list"),
-    (squad({"question": "q", "answers": [3]}), "answers[0] is a int"),
-    (squad({"question": "q", "answers": [{"text": "The", "answer_start": "0"}]}), "answers[0].start is a str"),
-    (squad(3), "qas[0]: no text in field 'context'; it has a int"),
-    ({"data": [{"paragraphs": [{"qas": {}}]}]}, "a.json, data[0].paragraphs[0]: qas holds a dict and no list"),
-    ({"data": [3]}, "a.json, data[0]: no list 'paragraphs' there"),
-    ({"questions": []}, "a.json: no list 'data' there; give SQuAD's data[].paragraphs[].qas[]"),
-    ([], "the file is empty"), (3, "a.json: no list 'data' there"),
-    ([{"context": "a", "question": "b", "answers": {"text": ["a"], "answer_start": []}}], "[0]: 1 texts and 0 starts"),
-])
-def test_what_is_wrong_is_told_with_its_place(refusal, content, message):
-    assert message in refusal("questions", "a.json", content)
-
-
 def test_damaged_ones_may_be_left_out(read):
     told = []
     content = squad(question("a", "The", 1), question("b", "The", 0))

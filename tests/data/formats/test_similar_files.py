@@ -1,7 +1,5 @@
 """Texts that mean nearly the same: scored pairs, and triples."""
 
-import pytest
-
 from lmlab.data.formats import similar
 
 PAIR, TRIPLE = {"first": "a", "second": "b", "score": 0.5}, {"anchor": "a", "positive": "b", "negative": "c"}
@@ -20,18 +18,3 @@ def test_tables_and_objects_say_the_same(read):
         assert read("similar", name, content, "x,y") == [TWO]
     assert similar.key(PAIR) == similar.key(TRIPLE) == "a" and similar.texts(TRIPLE) == ["a", "b", "c"]
     assert similar.same(PAIR) == similar.same(PAIR | {"score": 0.1}) != similar.same(TRIPLE)
-
-
-@pytest.mark.parametrize("name, content, message", [
-    ("a.csv", "first,second\na,b\n", "a.csv, line 1: no column 'score'; it has first, second"),
-    ("a.csv", "anchor,negative\na,b\n", "a.csv, line 1: no column 'positive'"),
-    ("a.csv", "first,second,score\na,b,high\n", "a.csv, line 2: the score 'high' is no number"),
-    ("a.csv", "first,second,score\na,b,nan\n", "a.csv, line 2: the score is no finite number"),
-    ("a.jsonl", '{"first": "a", "second": "b", "score": true}', "the score is no finite number"),
-    ("a.jsonl", '{"first": "a", "second": "b"}', "the score is no finite number"),
-    ("a.jsonl", '{"first": "a", "second": "b", "score": 1' + "0" * 400 + "}", "the score is no finite number"),
-    ("a.jsonl", '{"anchor": "a"}', "no text in field 'positive'"),
-    ("a.jsonl", "[]", "no text in field 'first'; it has a list"),
-    ("a.jsonl", '{"anchor": "a", "positive": "b", "negative": 3}', "no text in field 'negative'")])
-def test_what_is_wrong_is_told(refusal, name, content, message):
-    assert message in refusal("similar", name, content)

@@ -92,29 +92,6 @@ def test_spans_become_words_that_end_where_they_do(read):
     assert read("tagged", "b.jsonl", [example]) == [example]  # what was read may be given
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("a.txt", "a O\nb\n\n", "a.txt, line 2: 1 columns, and 0,-1 are those of the word and the tag"),
-    ("a.txt", "a\tO\n\tO\n", "a.txt, line 2: the word or its tag is empty"),
-    ("a.txt", b"a O\n\xff O\n", "a.txt, line 2: not UTF-8"),
-    ("a.txt", "\n\n", "the file is empty"),
-    ("a.csv", "a,O\n", "a.csv: columns of words and tags are no csv"),
-    ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}', "a.jsonl, line 1: 2 words and 1 tags; give one tag a word"),
-    ("a.jsonl", '{"tokens": ["a"], "tags": [3]}', "tags holds something else than texts"),
-    ("a.jsonl", '{"tokens": [], "tags": []}', "0 words and 0 tags"),
-    ("a.jsonl", '{"tokens": "a", "tags": []}', "tokens holds a str and no list"),
-    ("a.jsonl", '{"text": "ab", "spans": [{"start": 1, "end": 3, "label": "X"}]}', "spans[0] is 1 to 3 of a text of 2"),
-    ("a.jsonl", '{"text": "ab", "spans": [{"start": 1.0, "end": 2, "label": "X"}]}', "spans[0].start is a float"),
-    ("a.jsonl", '{"text": "ab", "spans": [3]}', "spans[0] is a int"),
-    ("a.jsonl", '{"text": "abc", "spans": [{"start": 0, "end": 2, "label": "X"}, '
-     '{"start": 1, "end": 3, "label": "Y"}]}', "two of the spans share character 1"),
-    ("a.jsonl", '{"text": "ab c", "words": [[3, 4], [0, 2]], "tags": ["x", "y"]}', "words[1] is 0 to 2"),
-    ("a.jsonl", '{"text": "ab"}', "words holds a NoneType and no list"),
-    ("a.jsonl", "3", "no text in field 'tokens'; it has a int"),
-])
-def test_what_is_wrong_is_told_with_its_place(refusal, name, content, message):
-    assert message in refusal("tagged", name, content)
-
-
 def test_columns_that_are_not_there(refusal):
     assert "line 3: 4 columns, and 0,7 are" in refusal("tagged", "a.txt", CONLL, "0,7")
     assert "named by their number" in refusal("tagged", "a.txt", CONLL, "word,tag")

@@ -45,14 +45,14 @@ def test_answers_are_measured_as_squad_does(lively):
     assert "sliding window" in tasks.table(report)
 
 
-def test_the_sliding_window_answers_as_shortly_as_training_does_and_learns_when_not_to():
+def test_the_sliding_window_answers_as_shortly_as_training_does_and_learns_when_not_to(lively):
     """In training what shares no word with the question has no answer: so it is said of what is held out."""
     contexts = ["In 1843 Ada built towers", "Nothing is said here"]
     train = [asking.question(contexts[0], 0, 7, text="When Ada built towers?"),
              asking.question(contexts[1], text="Who sang songs?")] * 5
     held = [asking.question("In 1950 Bo wrote books", 0, 7, text="When Bo wrote books?"),
             asking.question("All that was forgotten", text="Who ate bread?")]
-    task = question_answering.task(None)
+    task = question_answering.task(asking.model("question_answering", READS, lively))
     said = task.baselines["sliding window"](train, held)
     assert [text for text, _ in said][0] == "In 1950" and [no_answer > 0 for _, no_answer in said] == [False, True]
     assert task.statistics["exact_match"](said, *task.gold(held)) == 1.0

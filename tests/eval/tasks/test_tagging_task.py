@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from lmlab import run
 from lmlab.data.formats.tagged import iob2, tagged
 from lmlab.decoding import tagging as decoding
 from lmlab.eval import tasks
@@ -25,7 +26,7 @@ def drawn(seed, labels, count=60):
 @pytest.fixture
 def measured(monkeypatch):
     """(labels) -> (report, train, held, what the model says), of a model that is right two times of three."""
-    def run(labels, held_labels=None):
+    def score(labels, held_labels=None):
         train, held = list(drawn(0, labels)), list(drawn(1, held_labels or labels))
         pick = random.Random(2)
         said = [[tag if pick.random() < 0.67 else pick.choice(labels) for tag in one["tags"]] for one in held]
@@ -35,9 +36,10 @@ def measured(monkeypatch):
             return [decoding.Tagged(places, answers[text], []) for text, places in zip(texts, words, strict=True)]
         monkeypatch.setattr(decoding, "tag", tag)
         monkeypatch.setattr(tasks, "TRIALS", 20)
-        lm = type("LM", (), {"labels": labels})()
+        config = run.complete({"model": {"name": "transformer"}, "objective": {"name": "tagging"}}, {})
+        lm = run.LM(None, {}, None, config, 0, labels)
         return tasks.measure(tagging.task(lm), train, held), train, held, [answers[one["text"]] for one in held]
-    return run
+    return score
 
 
 def by_hand(train, held, unknown):
