@@ -39,6 +39,11 @@ PRESETS = {
     "trec": dict(data=TREC, **MINILM, train=dict(steps=300, batch=8, length=64, windows="packed")),
     # Yes or no to a question, by a passage beside it.
     "boolq": dict(data=BOOLQ, **MINILM, train=dict(steps=300, batch=8, length=256, windows="packed")),
+    # Eight questions of each type: MiniLM tuned as it is, or a head alone on what configs/similarity.py:setfit learned.
+    "trec_few": dict(data={**TREC, "shots": 8}, **MINILM, train=dict(steps=60, batch=4, length=64, windows="packed")),
+    "trec_setfit": dict(data={**TREC, "shots": 8}, init_from="runs/setfit", model=dict(dropout=0.0),
+                        adapt=dict(freeze="^(?!task)"), optimizer=optimizer.finetuning(rate=1e-2),
+                        train=dict(steps=60, batch=4, length=64, windows="packed")),
     "trec_distilled": dict(data=TREC, distil=dict(teacher="runs/trec", layers=2), model=dict(dropout=0.1),
                            optimizer=optimizer.finetuning(),
                            train=dict(steps=600, batch=8, length=64, windows="packed")),

@@ -41,8 +41,8 @@ def main():
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
-    _check(lm)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
+    _check(lm, task)
     given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY) if flag.value != flag.default}
     if task:
         return print(_task(lm, task, given))
@@ -83,11 +83,13 @@ def _task(lm, name, given):
     return json_text(report) if JSON.value else tasks.table(report)
 
 
-def _check(lm):
-    """Raises a UserError for a model from elsewhere that has nothing to be scored on, or nothing to predict with."""
+def _check(lm, task):
+    """Raises a UserError for a model from elsewhere that has nothing to be scored on, or, without a task, nothing to
+    predict with."""
     if "source" in lm.config and not PATH.value:
         raise UserError(f"{RUN.value[0]} is no run and has no data of its own; name the text to score with --path=")
-    if lost := [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]:
+    lost = [part for part in lm.config.get("extras", {}).get("missing", ()) if part.startswith("head_transform")]
+    if lost and not task:
         raise UserError(f"{RUN.value[0]} has no weights for {lost[0]}, so that it predicts no tokens; get the model "
                         "with its language-modelling head")
 

@@ -31,6 +31,7 @@ EXAMPLES = {  # a file of each kind of examples
         for i in range(200))),
     "choices": ("x.jsonl", lambda: "".join(json.dumps({
         "question": f"{i} cats?", "choices": ["no", f"{i}"], "answer": 1}) + "\n" for i in range(200))),
+    "similar": ("x.csv", lambda: "anchor,positive\n" + "".join(f"{i} cats,how many? {i}\n" for i in range(200))),
     "messages": ("x.csv", lambda: "user,assistant\n" + "".join(f"{i} cats,how many?\n" for i in range(200)))}
 
 

@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from lmlab.models import layers, transformer
-
-POOLS = ("first", "mean", "last")
+from lmlab.models.pooling import pooled
 
 
 class Headed(nn.Module):
@@ -50,19 +49,6 @@ class Headed(nn.Module):
         if self.pool:
             x_BTD = pooled(x_BTD, segments_BT, count, self.pool)
         return self.task(layers.dropout(x_BTD, self.spec.dropout, layers.fold_in(keys_B, 2 ** 19)))
-
-
-def pooled(x_BTD, segments_BT, count, pool):
-    """x_BSD: one state for each of the first `count` segments of a row, zeros where there is none.
-
-    pool: "first", "mean" or "last" of its tokens.
-    """
-    member_BST = segments_BT[:, None] == jnp.arange(1, count + 1)[:, None]
-    number_BST = jnp.cumsum(member_BST, axis=-1) * member_BST
-    size_BS1 = number_BST.max(-1, keepdims=True)
-    weight_BST = {"first": number_BST == 1, "last": (number_BST == size_BS1) & member_BST,
-                  "mean": member_BST / jnp.maximum(size_BS1, 1)}[pool]
-    return jnp.einsum("bst,btd->bsd", weight_BST.astype(x_BTD.dtype), x_BTD)
 
 
 def init(model, key):

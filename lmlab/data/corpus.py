@@ -65,7 +65,8 @@ class Corpus:
 
 def build(source: str = "python_docs", path: str = "", validation: float = 0.05, test: float = 0.05,
           split: str = "document", dedup: str = "auto", field: str = "text", validation_path: str = "",
-          test_path: str = "", damaged: int = 0, folds: int = 0, fold: int = 0, *, reads: str | None = None) -> Corpus:
+          test_path: str = "", damaged: int = 0, folds: int = 0, fold: int = 0, shots: int = 0, *,
+          reads: str | None = None) -> Corpus:
     """Reads all the text once, to check it and to fingerprint it, and returns it split.
 
     Args:
@@ -85,13 +86,14 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
       damaged: how many damaged records (see `readers.read`) may be left out; how many were is told on stderr. 0: none.
       folds, fold: cross-validation: the validation split is the part number `fold`, from 0, of `folds` parts of all
         that is not in the test split, whatever `validation` is. folds=0: none.
+      shots: of labelled examples that are trained on, only the first so many of each label are kept; 0: all.
       reads: the format whose examples are wanted (see `formats`): of "files" and of some of the catalog; None: text or
         pairs, the texts of the catalog's examples too, each a document. Examples are split by the format's key, so that
         what they share stays together.
     Raises:
       UserError: for an unknown value, unreadable text, or a split that no document falls into.
     """
-    check(source, path, validation, test, split, dedup, damaged, folds, fold)
+    check(source, path, validation, test, split, dedup, damaged, folds, fold, shots)
     skip = readers.Damage(damaged)
     read = _open(source, path, field, validation_path, test_path, skip, reads)
     if dedup == "auto":
@@ -100,6 +102,9 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     if read.kind != "text" and (split == "tail" or dedup == "paragraph"):
         raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {read.name} holds {_what(read.kind)}, "
                         "which stay whole; use document and document")
+    if shots and read.kind != "labelled":
+        raise UserError(f"config.data.shots={shots} is of labelled examples, and {read.name} holds {_what(read.kind)}; "
+                        "set it to 0")
     rule = (validation, test, split == "tail" or read.single_text, dedup) + ((folds, fold) if folds else ())
     if folds and (rule[2] or "validation" in read.streams):
         raise UserError(f"config.data.folds={folds}: the validation split of {read.name} is "
@@ -110,12 +115,12 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
 
     def documents(wanted: str) -> Iterator[str]:
         stream = wanted if wanted in read.streams else "all"
-        return (text for name, text in _deal(read, stream, *rule) if name == wanted)
+        return (text for name, text in _few(_deal(read, stream, *rule), shots) if name == wanted)
 
     counts, digest = dict.fromkeys(splits, 0), hashlib.sha256(repr((_VERSION, rule)).encode() + _mark(read))
     met = Counter()
     for stream in read.streams:
-        for name, text in _deal(read, stream, *rule, met=met):
+        for name, text in _few(_deal(read, stream, *rule, met=met), shots):
             data = text.encode("utf-8")
             digest.update(f"{name} {len(data)}\n".encode() + data)
             counts[name] += 1
@@ -173,7 +178,7 @@ def whole(path: str, field: str = "text", *, reads: str | None = None) -> Corpus
 
 
 def check(source: str, path: str, validation: float, test: float, split: str, dedup: str,
-          damaged: int = 0, folds: int = 0, fold: int = 0, **_: str) -> None:
+          damaged: int = 0, folds: int = 0, fold: int = 0, shots: int = 0, **_: str) -> None:
     """Refuses values of `build` that mean nothing, by name, and reads no text. Raises UserError."""
     choices = (("source", source, ("python_docs", "python_calls", "files", "tfds", "catalog")),
                ("split", split, ("document", "tail")),
@@ -185,8 +190,9 @@ def check(source: str, path: str, validation: float, test: float, split: str, de
     if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise UserError(f"config.data.validation={validation}, config.data.test={test}: the first must be "
                         "above 0, the second at least 0, their sum below 1")
-    if damaged < 0:
-        raise UserError(f"config.data.damaged={damaged} must be at least 0")
+    for name, value in (("damaged", damaged), ("shots", shots)):
+        if value < 0:
+            raise UserError(f"config.data.{name}={value} must be at least 0")
     if folds and not (folds > 1 and 0 <= fold < folds):
         raise UserError(f"config.data.folds={folds}, config.data.fold={fold}: the first must be 0 (none) or at least "
                         "2, the second from 0 to one less than the first")
@@ -258,6 +264,16 @@ def _home(place: float, validation: float, test: float, folds: int, fold: int) -
         return "validation" if place < validation else "train"
     rest = (place if place < validation else place - test) / (1 - test)  # in [0, 1), were it exact
     return "validation" if min(int(rest * folds), folds - 1) == fold else "train"
+
+
+def _few(dealt: Iterator[tuple[str, str]], shots: int) -> Iterator[tuple[str, str]]:
+    """What is dealt, of the training examples the first `shots` of each label; 0: all."""
+    seen = Counter()
+    for name, text in dealt:
+        label = json.dumps(json.loads(text)["label"]) if shots and name == "train" else None
+        seen[label] += 1
+        if label is None or seen[label] <= shots:
+            yield name, text
 
 
 def _tail(text: str, validation: float, test: float) -> Iterator[tuple[str, str]]:

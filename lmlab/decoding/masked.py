@@ -84,7 +84,7 @@ def probabilities(lm, texts: list[Masked]) -> list[np.ndarray]:
 def check(lm):
     """Raises a UserError for a model that has not learned to fill masks."""
     missing = (lm.config.get("extras") or {}).get("missing", ())
-    learned = lm.labels is None and lm.model.spec.attends == "full" and "mask" in lm.tokenizer.specials
+    learned = run.predicts(lm.config) and lm.model.spec.attends == "full" and "mask" in lm.tokenizer.specials
     if not learned or any(part.startswith("head") for part in missing):
         raise UserError("fill-mask takes an encoder that was trained to fill masks (config.objective.name=masked), with "
                         "its way out to the vocabulary; this model is none")

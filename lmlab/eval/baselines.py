@@ -3,6 +3,7 @@
 import contextlib
 import lzma
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -100,6 +101,11 @@ def _shared(batches, eod):
                 shares.append(len(first & second) / max(1, min(len(first), len(second))))
                 labels.append(pair)
     return np.array(shares), np.array(labels) > 0
+
+
+def terms(text: str) -> list[str]:
+    """What `bm25` compares: words in lower case; a Chinese or Japanese character is a word of its own."""
+    return re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|\w+", text.lower())
 
 
 def bm25(query, candidates, collection, k1=1.2, b=0.75) -> list[float]:

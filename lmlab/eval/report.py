@@ -40,7 +40,7 @@ def make_evaluation(config, workdir, data, model, objective, mesh, log):
 
     def evaluate(step, params):
         scores = score(params)
-        if config.evals.samples and config.evals.sample_tokens and data.labels is None:
+        if config.evals.samples and config.evals.sample_tokens and run.predicts(config):
             lm = run.LM(model, jax.tree.map(_own, params), data.tokenizer, config, step)
             text = samples.write(lm, shown, config.evals, config.seed)
             if jax.process_index() == 0:

@@ -1,8 +1,6 @@
 """How like a sentence others are in meaning: one cosine each, by their embeddings."""
 
-import numpy as np
-
-from lmlab.pipelines.feature_extraction import embed
+from lmlab.decoding.embedding import cosines, embed
 from lmlab.utils.errors import UserError
 
 
@@ -12,7 +10,6 @@ def make(lm):
         wanted = {"source_sentence", "sentences"}
         if not isinstance(inputs, dict) or set(inputs) != wanted or isinstance(inputs["sentences"], str):
             raise UserError('sentence-similarity takes {"source_sentence": "...", "sentences": ["...", ...]}')
-        x_BD = embed(lm, [inputs["source_sentence"], *inputs["sentences"]]).astype(np.float64)
-        x_BD /= np.maximum(np.linalg.norm(x_BD, axis=1, keepdims=True), 1e-12)
-        return (x_BD[1:] @ x_BD[0]).tolist()
+        x_BD = embed(lm, [inputs["source_sentence"], *inputs["sentences"]])
+        return cosines(x_BD[:1], x_BD[1:])[0].tolist()
     return call

@@ -4,7 +4,7 @@ import numpy as np
 
 from lmlab.data.cleaning import valid_unicode
 from lmlab.decoding import zero_shot
-from lmlab.pipelines.feature_extraction import embed
+from lmlab.decoding.embedding import cosines, embed
 from lmlab.utils.errors import UserError
 
 TEMPERATURE = 0.05  # of cosines: that with which sentence embeddings are commonly trained (SimCSE: Gao et al. 2021)
@@ -60,10 +60,9 @@ def _scorer(lm):
 
 def _nearness(lm, texts, hypotheses, nothing):
     """(N, H) of the cosines over TEMPERATURE, less those of the hypothesis without a label."""
-    x_BD = embed(lm, [*texts, *hypotheses, nothing]).astype(np.float64)
-    x_BD /= np.maximum(np.linalg.norm(x_BD, axis=1, keepdims=True), 1e-12)
-    cosines = x_BD[:len(texts)] @ x_BD[len(texts):].T
-    return (cosines[:, :-1] - cosines[:, -1:]) / TEMPERATURE
+    x_BD = embed(lm, [*texts, *hypotheses, nothing])
+    near = cosines(x_BD[:len(texts)], x_BD[len(texts):])
+    return (near[:, :-1] - near[:, -1:]) / TEMPERATURE
 
 
 def _entailed(logits_NL2, alone):

@@ -7,7 +7,7 @@
 # ruff: noqa: F401
 from lmlab.run.batches import Data, eval_batches, padding, prepare, train_batches
 from lmlab.run.building import (
-    build_model, build_objective, build_optimizer, check, complete, from_presets, initialiser, reads,
+    build_model, build_objective, build_optimizer, check, complete, from_presets, initialiser, predicts, reads,
     sections, targets, trains, unit)
 from lmlab.run.ensembles import Ensemble, together
 from lmlab.run.folder import (

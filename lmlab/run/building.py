@@ -68,7 +68,13 @@ def check(config):
     length = settings.length or model.spec.context
     if length > model.spec.context:
         raise UserError(f"config.train.length={length} is over config.model.context={model.spec.context}")
-    objectives.find(config.objective.name).check(model.spec, **_settings(config))
+    objective = objectives.find(config.objective.name)
+    objective.check(model.spec, **_settings(config))
+    whole = getattr(objective, "compares", lambda **_: False)(**_settings(config))
+    if whole and (settings.accumulation > 1 or settings.parallel == "pmap"):
+        raise UserError(f"config.objective.name={config.objective.name} compares all texts of a batch, which "
+                        f"config.train.accumulation={settings.accumulation}, config.train.parallel={settings.parallel} "
+                        "would cut up; use 1 and jit")
     build_optimizer(config, model)
 
 
@@ -130,9 +136,15 @@ def unit(config) -> str:
     return getattr(objective, "UNIT", usual)
 
 
+def predicts(config) -> bool:
+    """Whether the objective has the network predict tokens; False where it has a head, or compares embeddings."""
+    objective = objectives.find(config.objective.name)
+    return not hasattr(objective, "head") and getattr(objective, "LOGITS", True)
+
+
 def targets(config, spec, length) -> int | None:
     """The tokens of a row of `length` whose logits training makes; None: all of them."""
-    if hasattr(objectives.find(config.objective.name), "head"):
+    if not predicts(config):
         return 0
     return masked.most(length, config.objective.rate) if spec.attends == "full" else None
 

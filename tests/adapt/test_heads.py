@@ -7,10 +7,11 @@ import pytest
 
 import kinds
 from lmlab.adapt import heads
+from lmlab.models import pooling
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
-@pytest.mark.parametrize("pool", [*heads.POOLS, ""])
+@pytest.mark.parametrize("pool", [*pooling.POOLS, ""])
 def test_packed_examples_have_the_outputs_of_each_alone(kind, pool, lively):
     body, _ = kinds.build(kind)
     model = heads.Headed(body, outputs=3, pool=pool)
@@ -32,7 +33,7 @@ def test_what_is_pooled():
     segments_BT = np.array([[1, 1, 1, 2, 2, 0]])
     expected = {"first": [x_BTD[0, 0], x_BTD[0, 3]], "last": [x_BTD[0, 2], x_BTD[0, 4]],
                 "mean": [x_BTD[0, :3].mean(0), x_BTD[0, 3:5].mean(0)]}
-    for pool in heads.POOLS:
-        x_BSD = heads.pooled(x_BTD, segments_BT, 3, pool)
+    for pool in pooling.POOLS:
+        x_BSD = pooling.pooled(x_BTD, segments_BT, 3, pool)
         np.testing.assert_allclose(x_BSD[0, :2], expected[pool], rtol=1e-6)
         assert not np.any(x_BSD[0, 2])  # no third example

@@ -121,6 +121,21 @@ def test_what_has_no_such_examples_is_named(tmp_path, labelled, docs):
             build("train")
 
 
+def test_few_shots_are_the_first_of_each_label_in_training_alone(labelled, tmp_path):
+    whole = corpus.build(path=labelled, reads="labelled")
+    few = corpus.build(path=labelled, reads="labelled", shots=3)
+    train = list(whole.examples("train"))
+    assert list(few.examples("train")) == [one for n, one in enumerate(train)
+                                           if [other["label"] for other in train[:n]].count(one["label"]) < 3]
+    assert len({one["label"] for one in train}) * 3 == few.counts["train"] and few.fingerprint != whole.fingerprint
+    assert list(few.examples("validation")) == list(whole.examples("validation"))
+    (tmp_path / "text.txt").write_text("words " * 2000)
+    for arguments, message in (({"path": str(tmp_path / "text.txt"), "shots": 3}, "shots=3 is of labelled examples, and"),
+                               ({"path": labelled, "reads": "labelled", "shots": -1}, "shots=-1 must be at least 0")):
+        with pytest.raises(UserError, match=message):
+            corpus.build(**arguments)
+
+
 def test_pairs_are_examples_too(tmp_path, monkeypatch):
     (tmp_path / "a.tsv").write_text("".join(f"{i} cats\t{i} Katzen\n" for i in range(200)))
     built = corpus.build(path=str(tmp_path / "a.tsv"), field="0,1")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import lmlab
+from lmlab.decoding.embedding import embed
 from lmlab.interop import catalog
-from lmlab.pipelines.feature_extraction import embed
 from lmlab.utils.errors import UserError
 
 pytestmark = pytest.mark.slow

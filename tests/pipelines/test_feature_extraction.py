@@ -11,10 +11,11 @@ from commands import tiny
 from lmlab import run
 from lmlab.data import tokenizers
 from lmlab.data.tokenizers import plain
+from lmlab.decoding import embedding as embeddings
+from lmlab.decoding.embedding import embed, states
 from lmlab.models import transformer
 from lmlab.models.spec import Spec
 from lmlab.pipelines import feature_extraction, sentence_similarity
-from lmlab.pipelines.feature_extraction import embed, states
 from lmlab.utils.errors import UserError
 
 TEXTS = ["a few words", "", "春 眠", "x", "a longer text than the context has room for"]
@@ -54,7 +55,7 @@ def test_a_batch_is_each_text_alone(encoder):
 
 
 def test_more_texts_than_a_step_holds_keep_their_order(encoder, monkeypatch):
-    monkeypatch.setattr(feature_extraction, "_ROWS", 2)
+    monkeypatch.setattr(embeddings, "_ROWS", 2)
     for x_TD, expected in zip(states(encoder, TEXTS), [alone(encoder, text) for text in TEXTS], strict=True):
         np.testing.assert_allclose(x_TD, expected, atol=2e-5)
 

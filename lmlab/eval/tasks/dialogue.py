@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 
 import numpy as np
 
@@ -111,8 +110,9 @@ def _unigram(lm, train, held):
 
 def _bm25(train, held):
     """By the words that a reply shares with the conversation so far."""
-    replies = [_words(message["content"]) for one in train for message in one["messages"] if message["role"] == "assistant"]
-    scores = [baselines.bm25(_words(" ".join(message["content"] for message in before)), list(map(_words, candidates)),
+    terms = baselines.terms
+    replies = [terms(message["content"]) for one in train for message in one["messages"] if message["role"] == "assistant"]
+    scores = [baselines.bm25(terms(" ".join(message["content"] for message in before)), list(map(terms, candidates)),
                              replies) for before, candidates in queries(held)]
     return _said(held, _NOT_SAID, scores)
 
@@ -120,8 +120,3 @@ def _bm25(train, held):
 def _chance(train, held):
     rng = np.random.default_rng(0)
     return _said(held, _NOT_SAID, [rng.random(len(replies)) for _, replies in queries(held)])
-
-
-def _words(text):
-    """Its words in lower case; a Chinese or Japanese character is a word of its own."""
-    return re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|\w+", text.lower())
