@@ -99,12 +99,7 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
     if dedup == "auto":
         dedup = "paragraph" if source == "python_docs" and not path else "document"
     test = 0.0 if "test" in read.streams else test
-    if read.kind != "text" and (split == "tail" or dedup == "paragraph"):
-        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {read.name} holds {_what(read.kind)}, "
-                        "which stay whole; use document and document")
-    if shots and read.kind != "labelled":
-        raise UserError(f"config.data.shots={shots} is of labelled examples, and {read.name} holds {_what(read.kind)}; "
-                        "set it to 0")
+    _check_kind(read, split, dedup, shots)
     rule = (validation, test, split == "tail" or read.single_text, dedup) + ((folds, fold) if folds else ())
     if folds and (rule[2] or "validation" in read.streams):
         raise UserError(f"config.data.folds={folds}: the validation split of {read.name} is "
@@ -132,6 +127,16 @@ def build(source: str = "python_docs", path: str = "", validation: float = 0.05,
 def _what(kind: str) -> str:
     """What data of a kind are called."""
     return kind if kind in ("text", "pairs") else f"{kind} examples"
+
+
+def _check_kind(source: sources.Source, split: str, dedup: str, shots: int) -> None:
+    """Raises a UserError where the settings are of text and the source has examples, or the other way round."""
+    if source.kind != "text" and (split == "tail" or dedup == "paragraph"):
+        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {source.name} holds {_what(source.kind)}, "
+                        "which stay whole; use document and document")
+    if shots and source.kind != "labelled":
+        raise UserError(f"config.data.shots={shots} is of labelled examples, and {source.name} holds "
+                        f"{_what(source.kind)}; set it to 0")
 
 
 def _mark(source: sources.Source) -> bytes:
