@@ -111,7 +111,8 @@ def _unigram(lm, train, held):
 
 def _bm25(train, held):
     """By the words that a reply shares with the conversation so far."""
-    replies = [_words(message["content"]) for one in train for message in one["messages"] if message["role"] == "assistant"]
+    replies = [_words(message["content"]) for one in train for message in one["messages"]
+               if message["role"] == "assistant"]
     scores = [baselines.bm25(_words(" ".join(message["content"] for message in before)), list(map(_words, candidates)),
                              replies) for before, candidates in queries(held)]
     return _said(held, _NOT_SAID, scores)
