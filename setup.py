@@ -34,7 +34,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "plan": ["libtpu>=0.0.51"],  # compiles for TPUs that are not there (lmlab.launch.plan)
     "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
-    # Oracles of the tests, never imported by lmlab. torch and peft, which wants it, come apart: see `./run.sh test --all`.
+    # Oracles of the tests, never imported by lmlab. torch, and peft, which wants it, come apart (./run.sh test --all).
     "parity": ["rouge-score>=0.1.2", "seqeval>=1.2.2", "transformers>=4.50"],
     # Builds the one dependency that exists only as source (promise); for the lock, so that the build is pinned too.
     "build": ["setuptools>=77"],

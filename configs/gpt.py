@@ -14,8 +14,8 @@
 | modern | data.path=yours | 8 GPUs of 80 GB | not run here | not known |
 | depth | data.path=yours | by its size | not run here | not known |
 
-`depth` has one dial, as nanochat: `configs/gpt.py:depth,model.layers=20` is 20 layers of width 64 x 20, in heads of 128,
-trained on 20 tokens a parameter (Hoffmann et al. 2022) in batches that grow with the square of the depth, at rates
+`depth` has one dial, as nanochat: `configs/gpt.py:depth,model.layers=20` is 20 layers of width 64 x 20, in heads of
+128, trained on 20 tokens a parameter (Hoffmann et al. 2022) in batches that grow with the square of the depth, at rates
 found at width 768 and scaled from there (muP). It is set in the config's argument; --config.model.layers=20 changes
 the layers alone. What it makes of a depth: `./run.sh plan --config=configs/gpt.py:depth,model.layers=20 ...`.
 """

@@ -20,7 +20,8 @@ from lmlab.models import presets
 from lmlab.train import optimizer
 
 SIZE = dict(context=128, width=128, layers=4, heads=4, kv_heads=2, ff=344, tied=True)
-TINY = dict(tokenizer=dict(name="bpe", vocab_size=1024), model=presets.get("llama3", **SIZE), optimizer=optimizer.muon(),
+TINY = dict(tokenizer=dict(name="bpe", vocab_size=1024), model=presets.get("llama3", **SIZE),
+            optimizer=optimizer.muon(),
             train=dict(steps=600, batch=16), evals=dict(samples=2, sample_tokens=100))
 
 BASE = dict(

@@ -9,8 +9,8 @@
 | xsum | XSum, 999 articles, their first 250 words | 2 CPU cores | not run here | not known |
 
 `xsum` tunes SmolLM2 (135M, instruct) with low-rank adapters. What was not tuned is measured by `./run.sh evaluate
---run=catalog:smollm2-135m-instruct --task=summarization --path=PAIRS --field=ARTICLE,SUMMARY`. An encoder-decoder learns
-from pairs, as in configs/seq2seq.py with --config.evals.task=summarization.
+--run=catalog:smollm2-135m-instruct --task=summarization --path=PAIRS --field=ARTICLE,SUMMARY`. An encoder-decoder
+learns from pairs, as in configs/seq2seq.py with --config.evals.task=summarization.
 """
 
 from lmlab import run

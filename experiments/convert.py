@@ -39,8 +39,8 @@ def main():
     lm = lmlab.load(RUN.value, STEP.value)
     spec = lm.model.spec
     if lm.labels is not None:
-        raise UserError(f"{RUN.value} has a head for a task, which has no place in Hugging Face's format here; use it with "
-                        "lmlab.load")
+        raise UserError(f"{RUN.value} has a head for a task, which has no place in Hugging Face's format here; use it "
+                        "with lmlab.load")
     if TO_PEFT.value:
         with new_folder(target) as folder:
             peft.save(folder, spec, lora.extract(lm.params), lm.config.init_from)

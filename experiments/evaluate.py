@@ -61,7 +61,7 @@ def main():
         unit = run.unit(lm.config)
         batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value)
         score = perplexity.evaluator(lm.model, objective, batches, split.meta, unit=unit)
-        scores = score(lm.params) | {"bytes": split.meta["bytes"], "documents": split.meta["documents"], "step": lm.step}
+        scores = score(lm.params) | {name: split.meta[name] for name in ("bytes", "documents")} | {"step": lm.step}
         scores |= baselines.lzma_bits_per_byte([], documents) if unit == "text" else {}
     print(json_text(scores) if JSON.value else
           "\n".join(f"{name:22}{value:14,.6g}" for name, value in scores.items()))

@@ -27,9 +27,9 @@ def main():
         raise UserError(f"{folder} is no run folder{did_you_mean(folder.name, runs)}")
     training = in_use(folder)
     print(f"{folder}{', in use by a process that trains it' if training else ''}")
-    seen, newest = [], "none"
+    seen, newest, place = [], "none", re.escape(str(folder))
     for name, state, text in itertools.chain(texts(folder), checkpoints(folder / "checkpoints", training)):
-        print(f"  {name:20} {state:8} {re.sub(f'{re.escape(str(folder))}/({re.escape(name)}[ /])?', '', text)}", flush=True)
+        print(f"  {name:20} {state:8} {re.sub(f'{place}/({re.escape(name)}[ /])?', '', text)}", flush=True)
         seen.append(state)
         newest = name if state == WHOLE and name.startswith("checkpoints/") else newest
     if bad := seen.count(DAMAGED):

@@ -1,4 +1,4 @@
-"""A tiny random language model for every task and every kind of network, and the calls that transformers v4 answered."""
+"""A tiny random language model for every task and every kind of network, and the calls that transformers v4 took."""
 
 import functools
 import json
@@ -52,7 +52,8 @@ def model(kind):
     """A random model of one of KINDS, lively."""
     network, objective, labels = KINDS[kind]
     settings = {"kind": kind} if kind in ("several", "number") else {}
-    config = run.complete({"model": {"name": "transformer", "context": 64, "width": 16, "layers": 2, "heads": 2, **network},
+    shape = {"name": "transformer", "context": 64, "width": 16, "layers": 2, "heads": 2}
+    config = run.complete({"model": {**shape, **network},
                            "objective": {"name": objective, **settings}, "train": {"length": 64}}, {})
     reads = tokenizers.extend(tokenizer(), objectives.find(objective).SPECIALS)
     built = run.build_model(config, reads.vocab_size, labels)

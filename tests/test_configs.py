@@ -52,7 +52,8 @@ def test_two_steps_at_the_tiny_size(name, tmp_path):
 
     assert json.loads((folder / "config.json").read_text())["train"]["steps"] == 2
     summary = json.loads((folder / "summary.json").read_text())
-    wanted = SUMMARY | ({"val_accuracy"} if of_examples else WHOLE if summary["val_bits_per_byte"] is not None else PART)
+    whole = summary["val_bits_per_byte"] is not None
+    wanted = SUMMARY | ({"val_accuracy"} if of_examples else WHOLE if whole else PART)
     assert summary["finished"] and summary["steps"] == 2 and wanted <= set(summary)
     assert all(np.isfinite(summary[key]) for key in wanted)
     rows = read_metrics(folder)
@@ -93,7 +94,8 @@ def test_the_depth_dial_sets_all_else(layers):
     run.check(config)
     model = run.build_model(config, config.tokenizer.vocab_size)
     shapes = nn.meta.unbox(jax.eval_shape(run.initialiser(config, model), jax.random.key(0)))
-    tokens, step = config.train.steps * config.train.batch * config.model.context, config.train.batch * config.model.context
+    step = config.train.batch * config.model.context
+    tokens = config.train.steps * step
     assert (config.model.layers, config.model.width) == (layers, 64 * layers)
     assert tokens == pytest.approx(20 * trees.count(shapes), rel=0.25 if layers % 2 else 0.001, abs=step)
     assert config.train.batch % config.train.accumulation == 0

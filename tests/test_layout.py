@@ -97,6 +97,13 @@ def long_files(files):
         yield f"the median of lmlab's files is {statistics.median(house)} lines, more than 150"
 
 
+def wide_lines(files):
+    for path, text in files.items():
+        yield from (f"{path}, line {number} has {len(line)} characters, more than 120"
+                    for number, line in enumerate(text.splitlines(), 1)
+                    if len(line) > 120 and not line.startswith("|"))  # but for rows of tables
+
+
 def long_functions(files):
     for path, text in files.items():
         for node in functions(ast.parse(text)):
@@ -154,8 +161,8 @@ def oracles(files):
 
 
 HOUSE = ("lmlab", "experiments", "configs")
-LAWS = {backward_imports: HOUSE, cycles: HOUSE, long_files: HOUSE, long_functions: HOUSE, inheritance: HOUSE,
-        unsafe: (*HOUSE, "tests"), undocumented: HOUSE, oracles: HOUSE}
+LAWS = {backward_imports: HOUSE, cycles: HOUSE, long_files: HOUSE, wide_lines: (*HOUSE, "tests"),
+        long_functions: HOUSE, inheritance: HOUSE, unsafe: (*HOUSE, "tests"), undocumented: HOUSE, oracles: HOUSE}
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -179,6 +186,8 @@ BROKEN = [
     (long_files, {"lmlab/a.py": "\n" * 401}),
     (long_files, {"experiments/a.py": "\n" * 101}),
     (long_files, {"lmlab/a.py": "\n" * 151, "lmlab/b.py": "\n" * 160, "lmlab/c.py": ""}),
+    (wide_lines, {"lmlab/a.py": f"x = 1\n# {'x' * 119}"}),
+    (wide_lines, {"tests/a.py": f"x = '{'|' * 120}'"}),
     (long_functions, {"lmlab/a.py": "def f():\n" + "  x = 1\n" * 60}),
     (long_functions, {"lmlab/train/loop.py": "def train():\n" + "  x = 1\n" * 150}),
     (long_functions, {"lmlab/a.py": "class A:\n  async def f():\n" + "    x = 1\n" * 60}),
@@ -211,6 +220,7 @@ KEPT = [
     (backward_imports, {"lmlab/train/a.py": "from lmlab.data import loader\nfrom lmlab.utils.errors import UserError",
                         "lmlab/data/loader.py": "import lmlab\nprint(lmlab.__version__)"}),
     (cycles, {"lmlab/data/a.py": "from lmlab.data import b", "lmlab/data/b.py": "", "lmlab/data/__init__.py": ""}),
+    (wide_lines, {"lmlab/a.py": f'"""A.\n\n| {"x" * 200} |\n"""\n# 中{"x" * 117}'}),
     (long_functions, {"lmlab/train/loop.py": "def train():\n" + "  x = 1\n" * 140}),
     (inheritance, {"lmlab/a.py": "class A(nn.Module): pass\nclass B(Protocol[T]): pass\nclass C(NamedTuple): pass"}),
     (unsafe, {"lmlab/a.py": "model.eval()\nx = np.load(f, allow_pickle=False)"}),

@@ -26,7 +26,7 @@ class Settings:
     lora_rank: int = 0            # above 0: adapters of that rank train (and a task's head), all else is frozen
     lora_alpha: float = 16.0      # their scale is alpha / rank
     lora_targets: str = "attention|cross|ff"  # a regular expression: the projections that get one
-    base: str = "float32"         # what the layers' projections under them are kept in: float32, nf4 (4.5 bits a number)
+    base: str = "float32"         # what the layers' projections under them are kept in: float32, nf4 (4.5 bits each)
 
     def __post_init__(self):
         for name in ("freeze", "lora_targets"):
@@ -41,8 +41,8 @@ class Settings:
         if self.base not in ("float32", "nf4"):
             raise UserError(f"config.adapt.base={self.base!r} is unknown; one of float32, nf4")
         if self.base == "nf4" and not self.lora_rank:
-            raise UserError("config.adapt.base='nf4' keeps a network that does not train; set config.adapt.lora_rank above "
-                            "0, and adapters do")
+            raise UserError("config.adapt.base='nf4' keeps a network that does not train; set config.adapt.lora_rank "
+                            "above 0, and adapters do")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"config.adapt.layer_decay={self.layer_decay} must be above 0 and at most 1")
 

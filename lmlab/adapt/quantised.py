@@ -1,5 +1,5 @@
-"""A base of four bits under adapters (QLoRA: Dettmers et al. 2023): in place of a projection's "kernel" stand "codes" and
-"absmax" (models/nf4.py), and the layer makes the kernel anew each time.
+"""A base of four bits under adapters (QLoRA: Dettmers et al. 2023): in place of a projection's "kernel" stand "codes"
+and "absmax" (models/nf4.py), and the layer makes the kernel anew each time.
 
 Blocks lie along the axis of the network's width, which every projection of a layer has: a mesh that splits heads or
 feed-forward leaves them whole, and fsdp splits between blocks.

@@ -1,6 +1,6 @@
 """The most memory that training GPT-2 124M takes, one row of 1,024 tokens a step: of fresh processes, as the system
-counts it (peak resident set), ours with malloc as rivals have it and with what run.sh tells it, which is faster and takes
-more; and what the compiled step says of itself, with its loss in pieces and whole."""
+counts it (peak resident set), ours with malloc as rivals have it and with what run.sh tells it, which is faster and
+takes more; and what the compiled step says of itself, with its loss in pieces and whole."""
 
 import os
 

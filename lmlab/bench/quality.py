@@ -1,5 +1,5 @@
-"""Time to quality: how long ours trains until it is as good as nanoGPT's setting for a CPU, beside what PyTorch needs for
-all steps of that setting, in turn.
+"""Time to quality: how long ours trains until it is as good as nanoGPT's setting for a CPU, beside what PyTorch needs
+for all steps of that setting, in turn.
 
     ./run.sh bench --suite=quality --text=input.txt      # tiny Shakespeare; some ten minutes on two quiet cores
 
@@ -58,7 +58,8 @@ def curve(config, seed, text="") -> list[tuple[float, float]]:
 def _race(name, loss, claim, curves, theirs):
     ours = [min((seconds for seconds, found in points if found <= loss), default=NEVER) for points in curves]
     ends = ", ".join(f"{points[-1][1]:.3f} after {points[-1][0]:.3g} s" for points in curves)
-    notes = {"seeds that reach it": f"{sum(seconds < NEVER for seconds in ours)} of {len(ours)}", "the end of each": ends}
+    notes = {"seeds that reach it": f"{sum(seconds < NEVER for seconds in ours)} of {len(ours)}",
+             "the end of each": ends}
     if theirs:
         notes["least ratio"] = f"{min(np.divide(theirs, ours)):.2f}"
     return Race(f"to {name}", "s", {"lmlab": ours, **({"PyTorch, 2,000 steps": theirs} if theirs else {})},

@@ -7,7 +7,8 @@ from lmlab.data import sandbox
 from lmlab.utils.errors import UserError
 
 # What a decoder is asked to do with a text.
-INSTRUCTIONS = {"summarization": "Summarize the text in one sentence.", "correction": "Correct the spelling of the text."}
+INSTRUCTIONS = {"summarization": "Summarize the text in one sentence.",
+                "correction": "Correct the spelling of the text."}
 
 
 def render(template: str, messages, *, add_generation_prompt=True, tools=None, **variables) -> str:

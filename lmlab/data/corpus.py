@@ -47,8 +47,8 @@ class Corpus:
         return self._documents(split)
 
     def examples(self, split: str) -> Iterator[dict]:
-        """A fresh pass over a split's examples, as plain JSON values, of pairs {"source", "target"}; UserError where the
-        documents are none."""
+        """A fresh pass over a split's examples, as plain JSON values, of pairs {"source", "target"}; UserError where
+        the documents are none."""
         if self.pairs:
             return (dict(zip(("source", "target"), text.split(readers.SEPARATOR))) for text in self.documents(split))
         if self.kind == "text":
@@ -170,8 +170,8 @@ def _check_counts(source: sources.Source, counts: dict[str, int], met: Counter, 
 
 
 def whole(path: str, field: str = "text", *, reads: str | None = None) -> Corpus:
-    """All text, or examples, of the files that `path` names (or "catalog:NAME") as one split, "all", nothing left out: to
-    be scored as it is."""
+    """All text, or examples, of the files that `path` names (or "catalog:NAME") as one split, "all", nothing left out:
+    to be scored as it is."""
     source, name = ("catalog", path.removeprefix("catalog:")) if path.startswith("catalog:") else ("files", path)
     read = _open(source, name, field, "", "", readers.refuse, reads)
     documents = lambda _: filter(None, map(cleaning.valid_unicode, read.streams["all"]()))

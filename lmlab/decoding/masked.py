@@ -86,8 +86,8 @@ def check(lm):
     missing = (lm.config.get("extras") or {}).get("missing", ())
     learned = run.predicts(lm.config) and lm.model.spec.attends == "full" and "mask" in lm.tokenizer.specials
     if not learned or any(part.startswith("head") for part in missing):
-        raise UserError("fill-mask takes an encoder that was trained to fill masks (config.objective.name=masked), with "
-                        "its way out to the vocabulary; this model is none")
+        raise UserError("fill-mask takes an encoder that was trained to fill masks (config.objective.name=masked), "
+                        "with its way out to the vocabulary; this model is none")
 
 
 @functools.partial(jax.jit, static_argnames="model")

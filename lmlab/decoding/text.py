@@ -73,8 +73,8 @@ def _ends(lm):
 def _check(lm, sampler, **values):
     """Raises a UserError for a value outside its range, and for a model that makes no text."""
     if lm.labels is not None:
-        raise UserError(f"this model has a head for config.objective.name={lm.config.objective.name} and makes no text; "
-                        "use one that was trained to write")
+        raise UserError(f"this model has a head for config.objective.name={lm.config.objective.name} and makes no "
+                        "text; use one that was trained to write")
     if lm.model.spec.attends == "full":
         raise UserError('an encoder makes no text; use lmlab.pipeline("feature-extraction", ...) for what it makes of '
                         'one')
@@ -90,8 +90,8 @@ def _check(lm, sampler, **values):
                 raise UserError(f"{name}={getattr(sampler, name)} has no meaning with beams={values['beams']}, which "
                                 f"draw nothing; leave one of them out")
     elif values["length_penalty"] != 1:
-        raise UserError(f"length_penalty={values['length_penalty']} has no meaning without beams; set beams above 1, or "
-                        "leave it out")
+        raise UserError(f"length_penalty={values['length_penalty']} has no meaning without beams; set beams above 1, "
+                        "or leave it out")
 
 
 def _are_ids(prompt):

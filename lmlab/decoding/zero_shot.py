@@ -20,8 +20,8 @@ def by_entailment(lm, texts, hypotheses) -> np.ndarray:
     entailment = next((k for k, label in enumerate(lm.labels) if label.lower().startswith("entail")), None)
     if entailment is None or len(lm.labels) < 2:
         raise UserError(f"zero-shot classification takes a head that tells entailment, and this one's labels are "
-                        f"{', '.join(lm.labels)[:80] or 'none'}; train one on pairs of texts with entailment among their "
-                        "labels, or use a network without a head")
+                        f"{', '.join(lm.labels)[:80] or 'none'}; train one on pairs of texts with entailment among "
+                        "their labels, or use a network without a head")
     headed.check(lm, "classification")
     firsts, seconds = zip(*((text, hypothesis) for text in texts for hypothesis in hypotheses))
     logits_C = headed.logits(lm, examples.encode(lm.tokenizer, list(firsts), list(seconds), headed.length(lm)))
@@ -30,8 +30,8 @@ def by_entailment(lm, texts, hypotheses) -> np.ndarray:
 
 
 def by_likelihood(lm, texts, hypotheses) -> np.ndarray:
-    """(N, H) float64: log p(hypothesis | text) - log p(hypothesis), in nats, of a decoder: how much likelier a hypothesis
-    is once the text is read (the domain-conditional PMI of Holtzman et al. 2021), however common or long it is.
+    """(N, H) float64: log p(hypothesis | text) - log p(hypothesis), in nats, of a decoder: how much likelier a
+    hypothesis is once the text is read (domain-conditional PMI: Holtzman et al. 2021), however common or long it is.
 
     A text whose hypothesis would not fit in the context loses its beginning.
     """

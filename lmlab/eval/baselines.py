@@ -51,8 +51,8 @@ def _compressed(data) -> int:
 def unigram_bits_per_byte(train, held_out, vocab_size, n_bytes) -> float:
     """The held-out tokens under the add-one unigram of the training tokens, in bits a byte.
 
-    train, held_out: arrays of ids, or what gives them by slices, the first of each only starting it off. n_bytes: of the
-    held-out text.
+    train, held_out: arrays of ids, or what gives them by slices, the first of each only starting it off. n_bytes: of
+    the held-out text.
     """
     loss = unigram(_counts(train, vocab_size), _counts(held_out, vocab_size))["unigram_loss"]
     return loss * (len(held_out) - 1) / math.log(2) / max(n_bytes, 1)
@@ -110,7 +110,8 @@ def terms(text: str) -> list[str]:
 
 def bm25(query, candidates, collection, k1=1.2, b=0.75) -> list[float]:
     """How well candidates answer a query by the words that they share with it: Okapi BM25 (Robertson & Zaragoza 2009,
-    equation 3.15, their usual k1 and b), a word's rarity being log(1 + (N - n + 1/2) / (n + 1/2)), which is never negative.
+    equation 3.15, their usual k1 and b), a word's rarity being log(1 + (N - n + 1/2) / (n + 1/2)), which is never
+    negative.
 
     Args:
       query: its words. candidates, collection: the words of each; of the N texts of the collection, n hold a word.

@@ -18,7 +18,8 @@ def correct(train: Sequence[tuple[str, str]], texts: Sequence[str], unit: str) -
       train: (source, target) texts. unit: "word" or "character".
     """
     space = " " if unit == "word" else ""
-    written, likely, confused = Counter(), _bigrams([edits.units(right, unit) for _, right in train]), defaultdict(Counter)
+    likely = _bigrams([edits.units(right, unit) for _, right in train])
+    written, confused = Counter(), defaultdict(Counter)
     for wrong, right in train:
         source, target = edits.units(wrong, unit), edits.units(right, unit)
         written.update(target)

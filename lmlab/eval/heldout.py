@@ -11,8 +11,8 @@ def examples(lm, folders, reads=None, *, path="", field="", split="validation") 
 
     Args:
       lm: the model. folders: of its runs; none for a model from elsewhere. reads: the kind of examples; None: what
-        the model learned from. path: files, or catalog:NAME; "": a split of the runs' own data. field: as config.data.field;
-        "": as in training.
+        the model learned from. path: files, or catalog:NAME; "": a split of the runs' own data. field: as
+        config.data.field; "": as in training.
     Raises:
       UserError: where the runs have no such examples, or were trained on other text than their data hold now.
     """

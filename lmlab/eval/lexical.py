@@ -1,5 +1,5 @@
-"""A dictionary learned from pairs of sentences by IBM model 1 (Brown et al. 1993, section 4.3), and translation word for
-word by it: what a translator must beat."""
+"""A dictionary learned from pairs of sentences by IBM model 1 (Brown et al. 1993, section 4.3), and translation
+word for word by it: what a translator must beat."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

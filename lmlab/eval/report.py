@@ -86,7 +86,8 @@ def write_summary(config, workdir, data, done, spent, shapes, cost) -> dict | No
     speed = _median([r["tokens_per_second"] for r in rows if "tokens_per_second" in r])
     summary = {
         "finished": not done.stopped, "steps": done.step, "unit": run.unit(config),
-        "parameters": nf4.count(shapes), "tokens": int(_last(rows, "tokens_seen", 0)), "wall_seconds": round(seconds, 2),
+        "parameters": nf4.count(shapes), "tokens": int(_last(rows, "tokens_seen", 0)),
+        "wall_seconds": round(seconds, 2),
         "compile_seconds": round(done.compile_seconds or old.get("compile_seconds", 0.0), 2),
         "goodput": {part: round(s / seconds, 6) for part, s in spent.items()},
         "tokens_per_second": speed, "flops_per_token": each,

@@ -21,7 +21,8 @@ def asked(examples) -> list:
 
 def sources(examples) -> list[str]:
     """The source of each pair; of a conversation what the user said last before its last answer."""
-    said = [one if isinstance(one, str) else [m["content"] for m in one if m["role"] == "user"] for one in asked(examples)]
+    said = [one if isinstance(one, str) else [m["content"] for m in one if m["role"] == "user"]
+            for one in asked(examples)]
     return [one if isinstance(one, str) else one[-1] if one else "" for one in said]
 
 

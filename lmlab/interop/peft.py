@@ -1,4 +1,5 @@
-"""Low-rank adapters in the format of Hugging Face's PEFT, in and out: adapter_config.json and adapter_model.safetensors.
+"""Low-rank adapters in the format of Hugging Face's PEFT, in and out: adapter_config.json and
+adapter_model.safetensors.
 
 PEFT has a pair of matrices for each torch module, ours one for each fused kernel: what comes in stands side by side in
 one pair of as many ranks, each with zeros where it has nothing to say; what goes out is the one pair, cut.
@@ -110,14 +111,14 @@ def _read_config(path) -> tuple[int, float]:
             raise UserError(f"{path}: {name}={str(values[name])[:80]!r} is not supported; only {usual!r} is")
     rank, alpha = values.get("r"), values.get("lora_alpha")
     if type(rank) is not int or not 0 < rank < 2 ** 16 or type(alpha) not in (int, float) or not math.isfinite(alpha):
-        raise UserError(f"{path}: r={str(rank)[:80]!r} and lora_alpha={str(alpha)[:80]!r} must be a positive whole number "
-                        "and a number")
+        raise UserError(f"{path}: r={str(rank)[:80]!r} and lora_alpha={str(alpha)[:80]!r} must be a positive whole "
+                        "number and a number")
     return rank, alpha / (rank ** 0.5 if values.get("use_rslora") else rank)
 
 
 def _kernels(spec) -> tuple[bool, dict]:
-    """(whether matrices are stored (in, out); {path of a kernel: for each layer, the places of the torch modules that it
-    is made of})."""
+    """(whether matrices are stored (in, out); {path of a kernel: for each layer, the places of the torch modules that
+    it is made of})."""
     family, found = FAMILIES[find(spec)[0]], {}
     for place in places(family, shapes(spec))[0]:
         if place.path.endswith("/kernel") and place.layer >= 0:
@@ -159,6 +160,6 @@ def _shapes(place, rank, conv1d):
 def _sized(folder, tensors, name, shape) -> np.ndarray:
     """A tensor, in float32; a UserError where its shape is another."""
     if tensors[name].shape != shape:
-        raise UserError(f"{folder / FILE}: tensor {name!r} has shape {tensors[name].shape}, and in this network {shape}; "
-                        "load the adapter of this model")
+        raise UserError(f"{folder / FILE}: tensor {name!r} has shape {tensors[name].shape}, and in this network "
+                        f"{shape}; load the adapter of this model")
     return np.asarray(tensors[name], np.float32)

@@ -1,5 +1,5 @@
-"""Products and softmaxes in the form that costs least, some with gradients written out: the same numbers as by the plain
-formulas, which the tests hold them to. And what a kernel must know of the devices that the step is compiled for."""
+"""Products and softmaxes in the form that costs least, some with gradients written out: the same numbers as by the
+plain formulas, which the tests hold them to. And what a kernel must know of the devices it is compiled for."""
 
 import functools
 import math
@@ -59,8 +59,8 @@ def _gelu_backward(x, g):
 gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 
 
-# Batched products over (B, G): of the queries' features with the keys', of queries times keys with the keys' values, and
-# of what belongs to the queries with queries times keys, which gives (B, G, K, S).
+# Batched products over (B, G): of the queries' features with the keys', of queries times keys with the keys' values,
+# and of what belongs to the queries with queries times keys, which gives (B, G, K, S).
 _TO_KEYS = (((4,), (3,)), ((0, 1), (0, 2)))
 _TO_VALUES = (((4,), (1,)), ((0, 1), (0, 2)))
 _TO_QUERIES = (((2, 3), (2, 3)), ((0, 1), (0, 1)))

@@ -25,8 +25,8 @@ def normal(stddev):
 
 class Projection(nn.Module):
     """y = x W + b, contracting the last axes of x that W's leading `inputs` axes name; where the parameters hold an
-    adapter of low rank (Hu et al. 2022), y = x W + s (x A) B + b. Where they hold W as NF4 (nf4.py), it is made anew for
-    each product, on the way back too, and has no gradient.
+    adapter of low rank (Hu et al. 2022), y = x W + s (x A) B + b. Where they hold W as NF4 (nf4.py), it is made anew
+    for each product, on the way back too, and has no gradient.
 
     shape: the kernel's shape, `inputs` leading axes contracted, the others new. axes: their logical names.
     """
@@ -42,14 +42,15 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, x):
         contract = fp8.contract if self.matmul == "fp8" else kernels.contract
-        product = lambda x, kernel: contract(x.astype(self.dtype), kernel.astype(self.dtype), self.inputs, self.out_dtype)
+        product = lambda *both: contract(*(x.astype(self.dtype) for x in both), self.inputs, self.out_dtype)
         if self.has_variable("params", "codes"):
             pair = [self.get_variable("params", name) for name in nf4.LEAVES]
             y = jax.checkpoint(lambda x, *pair: product(x, nf4.dequantise(*pair, self.dtype)))(x, *pair)
         else:
-            y = product(x, self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes), self.shape))
+            y = product(x, self.param("kernel", nn.with_logical_partitioning(normal(self.stddev), self.axes),
+                                      self.shape))
         if self.has_variable("params", "lora_a"):
-            a, b, scale = (self.get_variable("params", f"lora_{part}").astype(self.dtype) for part in ("a", "b", "scale"))
+            a, b, scale = (self.get_variable("params", f"lora_{p}").astype(self.dtype) for p in ("a", "b", "scale"))
             low = kernels.contract(x.astype(self.dtype), a, self.inputs)
             y = y + scale * kernels.contract(low, b, 1, self.out_dtype)
         if self.bias:

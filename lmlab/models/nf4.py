@@ -17,8 +17,8 @@ BLOCK = 64  # numbers that share an absmax: with 32 bits of that, 4.5 bits a num
 
 
 def levels() -> np.ndarray:
-    """The 16 levels, float32, rising from -1 to 1: eight quantiles above zero, seven below, each evenly spaced up to the
-    same tail, and zero itself."""
+    """The 16 levels, float32, rising from -1 to 1: eight quantiles above zero, seven below, each evenly spaced up to
+    the same tail, and zero itself."""
     last = 1 - (1 / 32 + 1 / 30) / 2
     side = lambda count: [NormalDist().inv_cdf(p) for p in np.linspace(last, 0.5, count + 1)[:-1]]
     both = np.sort([*side(8), 0.0, *(-x for x in side(7))])
@@ -36,8 +36,8 @@ def block(size) -> int:
     """
     found = max((n for n in range(4, BLOCK + 1, 2) if size % n == 0), default=0)
     if not found:
-        raise UserError(f"config.adapt.base='nf4' cannot cut an axis of {size} numbers into blocks: it has no even divisor "
-                        f"from 4 to {BLOCK}; use config.adapt.base='float32'")
+        raise UserError(f"config.adapt.base='nf4' cannot cut an axis of {size} numbers into blocks: it has no even "
+                        f"divisor from 4 to {BLOCK}; use config.adapt.base='float32'")
     return found
 
 

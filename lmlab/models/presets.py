@@ -6,7 +6,7 @@
 from lmlab.utils.errors import UserError, did_you_mean
 
 MODERN = dict(positions="rotary", norm="rms", norm_place="pre", activation="relu2", qk_norm="head", bias=False,
-              zero_init=True, embedding_scale=False)  # what came after the first, in any family: small ones learn faster
+              zero_init=True, embedding_scale=False)  # what came after the first: small ones learn faster
 _BERT = dict(attends="full", context=512, norm_place="post", activation="gelu_exact", embedding_norm=True,
              head="transform", head_bias=True, dropout=0.1)
 _T5 = dict(positions="relative", context=512, norm="rms", norm_eps=1e-6, bias=False, score_scale=1.0, head_dim=64,

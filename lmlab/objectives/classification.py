@@ -44,8 +44,8 @@ def loss(apply, params, batch, keys_B=None, *, kind: str = "single", pool: str =
 
     Args:
       apply, params, keys_B: as in causal.loss, of a network with a head.
-      batch: tokens, segments, positions (B, T), segment k being example k - 1; target (B, S, C), 1 at the labels, or the
-        number; weights (B, S), 0 where there is no example; balance (B, S), what it weighs in the loss.
+      batch: tokens, segments, positions (B, T), segment k being example k - 1; target (B, S, C), 1 at the labels, or
+        the number; weights (B, S), 0 where there is no example; balance (B, S), what it weighs in the loss.
       kind: single, several, number. pool: what is read of an example: first, mean, last; auto: the mean where the
         network looks both ways, else the last. focal: the exponent g of (1 - p)^g (Lin et al. 2017); 0: none.
       smoothing: this share of the target is spread over all labels (Szegedy et al. 2016). mixup: above 0, each example

@@ -1,4 +1,4 @@
-"""What a decoder says of texts that are there: their log-likelihoods, and how far its predictions are from another's."""
+"""What a decoder says of texts that are there: their log-likelihoods, and how far it is from another."""
 
 import functools
 
@@ -28,10 +28,11 @@ def of_texts(lm, texts, windows="packed") -> np.ndarray:
     """(N, 2) float64: of each text the sum of log p of its learned tokens, in nats, and how many those are.
 
     Args:
-      lm: what lmlab.load gives, a decoder. texts: dialogue.Learned; the beginning of one that is longer than the context
-        is left out. windows: how they share rows; the sums do not depend on it.
+      lm: what lmlab.load gives, a decoder. texts: dialogue.Learned; the beginning of one that is longer than the
+        context is left out. windows: how they share rows; the sums do not depend on it.
     """
-    return _by_text(functools.partial(_sums, lm.model, jax.device_put(lm.params)), texts, lm.model.spec.context, windows)
+    sums = functools.partial(_sums, lm.model, jax.device_put(lm.params))
+    return _by_text(sums, texts, lm.model.spec.context, windows)
 
 
 def divergences(lm, other, texts, windows="packed") -> np.ndarray:
@@ -47,7 +48,8 @@ def _by_text(sums, texts, context, windows):
     """(N, 2): what sums(batch, S) -> (B, S), (B, S) gives of each text."""
     texts = [dialogue.Learned(*(array[-context - 1:] for array in text)) for text in texts]
     sizes_N, found = np.array([text.size for text in texts], int), np.zeros((len(texts), 2))
-    for of_these in (sizes_N <= _SHORT, sizes_N > _SHORT):  # attention over rows as long as the longest costs the short most
+    # Attention over rows as long as the longest would cost the short ones most.
+    for of_these in (sizes_N <= _SHORT, sizes_N > _SHORT):
         places = np.flatnonzero(of_these)
         longest = int(max(sizes_N[places], default=1))
         length = min(max(32, 1 << (longest - 1).bit_length()), max(longest, context))  # few shapes are compiled

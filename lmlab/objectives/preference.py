@@ -1,8 +1,8 @@
-"""Learning from preferences between answers: DPO (Rafailov et al. 2023), ORPO (Hong et al. 2024), KTO (Ethayarajh et al.
-2024).
+"""Learning from preferences between answers: DPO (Rafailov et al. 2023), ORPO (Hong et al. 2024), KTO (Ethayarajh et
+al. 2024).
 
-DPO and KTO hold the network against the one that it began from. What that one says of the answers does not change, so it
-is asked once, before training (`prepare`), and a step holds no second network.
+DPO and KTO hold the network against the one that it began from. What that one says of the answers does not change, so
+it is asked once, before training (`prepare`), and a step holds no second network.
 """
 
 import sys
@@ -45,7 +45,8 @@ def prepare(start, split, tokenizer, *, length, kind: str = "dpo"):
     texts = preferences.answers(tokenizer, found, kind, name)
     fits = preferences.fitting(texts, length)
     lm = start()
-    print(f"what the network says before training of the {2 * len(fits)} answers of {name} is computed", file=sys.stderr)
+    print(f"what the network says before training of the {2 * len(fits)} answers of {name} is computed",
+          file=sys.stderr)
     logp = np.zeros((len(found), 2))
     logp[fits] = likelihood.of_texts(lm, [text for number in fits for text in texts[number]])[:, 0].reshape(-1, 2)
     return split._replace(examples=[{**one, "reference": pair} for one, pair in zip(found, logp.tolist())])
@@ -58,18 +59,18 @@ def loss(apply, params, batch, keys_B=None, *, vocab_size, kind: str = "dpo", be
     Args:
       apply, params, keys_B, vocab_size, chunk: as in causal.loss.
       batch: as features.preferences has it: pair k of a row in segments 2 k + 1 and 2 k + 2.
-      kind: dpo: -log sigmoid(beta (r(chosen) - r(rejected))), r being log p less that of the reference (equation 7 of the
-        paper). orpo: -m(chosen) - beta log sigmoid(o(chosen) - o(rejected)), m being the mean of log p over the answer's
-        tokens and o = log(e^m / (1 - e^m)) (equations 3 to 7). kto: desirable (1 - sigmoid(beta (r - z))) for a good
-        answer, undesirable (1 - sigmoid(beta (z - r))) for another, z being the mean of r over the row's answers that
-        belong to another prompt, at least 0 and without a gradient (equation 8): a row is the paper's microbatch, so
-        that the loss does not hang on how a batch is cut up.
+      kind: dpo: -log sigmoid(beta (r(chosen) - r(rejected))), r being log p less that of the reference (equation 7 of
+        the paper). orpo: -m(chosen) - beta log sigmoid(o(chosen) - o(rejected)), m being the mean of log p over the
+        answer's tokens and o = log(e^m / (1 - e^m)) (equations 3 to 7). kto: desirable (1 - sigmoid(beta (r - z))) for
+        a good answer, undesirable (1 - sigmoid(beta (z - r))) for another, z being the mean of r over the row's answers
+        that belong to another prompt, at least 0 and without a gradient (equation 8): a row is the paper's microbatch,
+        so that the loss does not hang on how a batch is cut up.
       beta: how far the network may go from the reference; of orpo the weight of the second term, the paper's lambda.
       desirable, undesirable: the weights of good and of other answers in kto.
     Returns:
-      ({"loss"}, {"accuracy", "margin", "log_ratio"}), a (sum, weight) each: the share of pairs (of kto: answers) that are
-      told right; the mean of what the sigmoid is taken of; the mean of r over the answers, of kto over those of another
-      prompt, where it is the paper's estimate of the KL divergence (none for orpo).
+      ({"loss"}, {"accuracy", "margin", "log_ratio"}), a (sum, weight) each: the share of pairs (of kto: answers) that
+      are told right; the mean of what the sigmoid is taken of; the mean of r over the answers, of kto over those of
+      another prompt, where it is the paper's estimate of the KL divergence (none for orpo).
     """
     count = 2 * batch["pairs"].shape[1]
     logp_BA, tokens_BA, terms = losses.log_likelihoods(apply, params, batch, keys_B, count, vocab_size, chunk)

@@ -16,8 +16,8 @@ def make(lm):
         chats = [conversations] if one else list(conversations)
         for messages in chats:
             if not isinstance(messages, (list, tuple)) or not messages:
-                raise UserError(f'{str(messages)[:80]!r} is no chat; give [{{"role": "user", "content": "..."}}, ...], or a '
-                                "list of such lists")
+                raise UserError(f'{str(messages)[:80]!r} is no chat; give [{{"role": "user", "content": "..."}}, ...], '
+                                "or a list of such lists")
         replies = generate(lm, [encode_chat(lm.tokenizer, messages) for messages in chats], **settings)
         out = [[*messages, {"role": "assistant", "content": reply.strip()}]
                for messages, reply in zip(chats, replies, strict=True)]

@@ -16,8 +16,8 @@ def make(lm):
     """The call: for a string {"source", "target", "errors"}, for a list of strings a list of such dicts; of an
     encoder-decoder or a decoder that chats. Keyword arguments are those of text2text-generation.
 
-    errors: {"start", "end", "text", "correction"} in their order: characters of the source, what stands there (words and
-    marks; "" where something is missing), and what it becomes. All of them made give the target.
+    errors: {"start", "end", "text", "correction"} in their order: characters of the source, what stands there (words
+    and marks; "" where something is missing), and what it becomes. All of them made give the target.
     """
     def call(texts, **settings):
         rows = [texts] if isinstance(texts, str) else list(texts)

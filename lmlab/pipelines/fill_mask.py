@@ -49,7 +49,7 @@ def _ids(tokenizer, targets):
     for word in words:
         ids = tokenizer.encode(word) if isinstance(word, str) else []
         if len(ids) != 1:
-            raise UserError(f"targets: {str(word)[:80]!r} is {len(ids)} tokens, and a mask stands for one; give words that "
-                            "are one token")
+            raise UserError(f"targets: {str(word)[:80]!r} is {len(ids)} tokens, and a mask stands for one; give words "
+                            "that are one token")
         found += ids
     return np.array(list(dict.fromkeys(found)))

@@ -5,8 +5,8 @@ from lmlab.utils.errors import UserError
 
 
 def make(lm):
-    """The call: {"question": text, "choices": [text, ...]}, where there is one with its "context", or the same as keyword
-    arguments; a list of such dicts gives a list of such lists.
+    """The call: {"question": text, "choices": [text, ...]}, where there is one with its "context", or the same as
+    keyword arguments; a list of such dicts gives a list of such lists.
 
     Scores are as those of decoding.multiple_choice.probabilities: by a head, or of a decoder by how likely each choice
     is after the question.

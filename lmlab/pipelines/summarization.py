@@ -4,5 +4,5 @@ from lmlab.pipelines import text2text_generation
 
 
 def make(lm):
-    """The call: as that of text2text-generation, with {"summary_text"}, of an encoder-decoder or a decoder that chats."""
+    """The call: as that of text2text-generation, with {"summary_text"}, of an encoder-decoder or a chat's decoder."""
     return text2text_generation.call(lm, "summary_text", "summarization")

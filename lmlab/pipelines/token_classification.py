@@ -11,9 +11,9 @@ def make(lm):
     left out.
 
     aggregation_strategy="none" gives {"entity", "score", "index", "word", "start", "end"} for each word, the index
-    being its number from 1, the score its probability. The others give {"entity_group", "score", "word", "start", "end"} for
-    words that belong together, with their mean score. They are all the same here: they differ in how the tokens of a
-    word are made one, and our networks tell whole words.
+    being its number from 1, the score its probability. The others give {"entity_group", "score", "word", "start",
+    "end"} for words that belong together, with their mean score. They are all the same here: they differ in how the
+    tokens of a word are made one, and our networks tell whole words.
     """
     def call(texts, *, aggregation_strategy="none"):
         if aggregation_strategy not in STRATEGIES:

@@ -18,9 +18,9 @@ def make(lm):
       - a head with entailment among its labels: the softmax of the hypotheses' logits of entailment.
       - an encoder: the softmax of the cosines of the text's and the hypotheses' embeddings, over TEMPERATURE.
       - a decoder: the softmax of log p(hypothesis | text) - log p(hypothesis).
-    With multi_label=True (and of one label) each label is told by itself, in the place of the softmax over all: entailment
-    against contradiction; by how much its hypothesis is nearer than one without a label; by whether it is likelier with
-    the text than without.
+    With multi_label=True (and of one label) each label is told by itself, in the place of the softmax over all:
+    entailment against contradiction; by how much its hypothesis is nearer than one without a label; by whether it is
+    likelier with the text than without.
     """
     score = _scorer(lm)
 
@@ -49,13 +49,14 @@ def _scorer(lm):
     """(texts, hypotheses, one without a label, whether each is told by itself) -> p_NL."""
     spec = lm.model.spec
     if lm.labels is not None:
-        return lambda texts, hypotheses, nothing, alone: _entailed(zero_shot.by_entailment(lm, texts, hypotheses), alone)
+        return lambda texts, hypotheses, nothing, alone: _entailed(
+            zero_shot.by_entailment(lm, texts, hypotheses), alone)
     if spec.attends == "full":
         return lambda texts, hypotheses, nothing, alone: _shares(_nearness(lm, texts, hypotheses, nothing), alone)
     if spec.attends == "causal" and not spec.encoder_layers:
         return lambda texts, hypotheses, nothing, alone: _shares(zero_shot.by_likelihood(lm, texts, hypotheses), alone)
-    raise UserError("zero-shot classification takes a head that tells entailment, an encoder or a decoder; this model is "
-                    "none of them")
+    raise UserError("zero-shot classification takes a head that tells entailment, an encoder or a decoder; this model "
+                    "is none of them")
 
 
 def _nearness(lm, texts, hypotheses, nothing):

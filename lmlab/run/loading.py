@@ -124,8 +124,9 @@ def start_of(config, start=None) -> LM:
 
 
 def given(start, config, model) -> dict:
-    """The parameters of `start`, an LM, that have a place in the model of `config`: nested, numpy, adapters merged, kept
-    as config.adapt.base says; {} for None. A task's head comes along where it is of as many labels. Prints what of the model trains.
+    """The parameters of `start`, an LM, that have a place in the model of `config`: nested, numpy, adapters merged,
+    kept as config.adapt.base says; {} for None. A task's head comes along where it is of as many labels. Prints what of
+    the model trains.
 
     Raises:
       UserError: where one has another shape there, or is not finite.

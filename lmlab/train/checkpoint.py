@@ -31,8 +31,8 @@ LEFT_OVER = re.compile(rf"\d+(\.orbax-checkpoint-tmp.*|{re.escape(GONE)}.*)")
 REMEDIES = {errno.ENOSPC: "free some space there", errno.EDQUOT: "free some space there",
             errno.EFBIG: "raise the limit of file sizes (ulimit -f)", errno.EACCES: "make the folder writable"}
 
-# Orbax prints the stack of an error that it then raises as well. The writes of a save that has failed go on for a while,
-# and tensorstore then finds nobody to tell.
+# Orbax prints the stack of an error that it then raises as well. The writes of a save that has failed go on for a
+# while, and tensorstore then finds nobody to tell.
 logging.getLogger("absl").addFilter(lambda r: r.levelno < logging.ERROR or "orbax" not in r.pathname)
 
 

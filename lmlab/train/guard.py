@@ -22,12 +22,12 @@ def finite(tree):
 
 
 def guarded(update, spikes=0.0):
-    """`update` (of step.make_update), but a step whose loss or gradient is not finite leaves parameters and optimizer as
-    they were, and one whose new parameters are not finite the parameters. The step is counted, so that the batches of
-    later steps stay; the optimizer, and with it the schedule, is a step behind from then on.
+    """`update` (of step.make_update), but a step whose loss or gradient is not finite leaves parameters and optimizer
+    as they were, and one whose new parameters are not finite the parameters. The step is counted, so that the batches
+    of later steps stay; the optimizer, and with it the schedule, is a step behind from then on.
 
-    A finite norm of the gradient, which is a sum of squares, bounds all that an optimizer keeps of it. It is known before
-    the optimizer runs, which can then work in place: the state is never there twice.
+    A finite norm of the gradient, which is a sum of squares, bounds all that an optimizer keeps of it. It is known
+    before the optimizer runs, which can then work in place: the state is never there twice.
 
     Args:
       spikes: also skips a loss over the rolling mean by so many standard deviations; 0: off.
@@ -49,7 +49,8 @@ def guarded(update, spikes=0.0):
                 params, opt_state = apply()
                 good = finite(params)
                 return _choose(good, params, state["params"]), opt_state, {"skipped": 1 - good.astype(jnp.int32)}
-            return jax.lax.cond(sound, applied, lambda: (state["params"], state["opt_state"], {"skipped": jnp.int32(1)}))
+            skipped = lambda: (state["params"], state["opt_state"], {"skipped": jnp.int32(1)})
+            return jax.lax.cond(sound, applied, skipped)
         after, metrics = update(state, batch, gate)
         bad = metrics["skipped"]
         counts = {"skipped": memory["skipped"] + bad, "in_row": (memory["in_row"] + 1) * bad}

@@ -12,8 +12,8 @@ def build(name, *, rate, steps, warmup=0, floor=0.0, decay=0.2, rate_decay=0.96,
     Args:
       name: constant; cosine (Loshchilov & Hutter 2017); wsd, warm-up-stable-decay (Hu et al. 2024), linear decay over
         the last share `decay`; rsqrt, inverse square root (Vaswani et al. 2017); exponential, a staircase
-        rate * rate_decay^floor(step/every); cyclical (Smith 2017); onecycle (Smith & Topin 2018), from a 25th of the peak
-        up to it in the warm-up's steps and down to the floor, both by half a cosine.
+        rate * rate_decay^floor(step/every); cyclical (Smith 2017); onecycle (Smith & Topin 2018), from a 25th of the
+        peak up to it in the warm-up's steps and down to the floor, both by half a cosine.
       rate: the peak. steps: of the whole run. warmup: linear from 0 to the peak, in steps.
       floor: the final rate (cosine, wsd, onecycle) or the base rate (cyclical), as a fraction of the peak.
       decay: the last share of the steps after warm-up, in which wsd decays. rate_decay, every: of exponential. every:

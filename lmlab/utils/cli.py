@@ -25,8 +25,8 @@ def run(main):
 
 
 def _run(main):
-    """Runs `main()` as an absl program. A UserError or OSError prints one line and exits 1, Ctrl-C exits 130 (an orderly
-    stop by SIGTERM, see StopSignals, 0)."""
+    """Runs `main()` as an absl program. A UserError or OSError prints one line and exits 1, Ctrl-C exits 130 (an
+    orderly stop by SIGTERM, see StopSignals, 0)."""
     # Quiet start: absl and orbax announce every step at level INFO, which would drown the progress bar.
     logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

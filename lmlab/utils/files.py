@@ -58,8 +58,8 @@ def _named(path: str | Path) -> Iterator[None]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file that is to be held whole: an OSError where it is a pipe or a device, which might never end, or
-    larger than any such file."""
+    """The bytes of a file that is to be held whole: an OSError where it is a pipe or a device, which might never end,
+    or larger than any such file."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))

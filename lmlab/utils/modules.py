@@ -11,8 +11,8 @@ def find(package, name, has, what, hyphens=False, aliases=None):
 
     Args:
       package: a package module. name: of a file in it. has: what such a file must define. what: for the error, as
-        "config.model.name=... is no model". hyphens: names are spelt with - where the files have _. aliases: {other name:
-      name}.
+        "config.model.name=... is no model". hyphens: names are spelt with - where the files have _. aliases: {other
+        name: name}.
     Raises:
       UserError: where there is none; it names the nearest.
     """

@@ -53,7 +53,8 @@ class Race(NamedTuple):
 
 
 def alternate(calls, rounds, clock=time.perf_counter) -> dict:
-    """Times each of `calls` ({name: function}) once a round, the rounds running forwards and backwards in turn: A B B A.
+    """Times each of `calls` ({name: function}) once a round, the rounds running forwards and backwards in turn:
+    A B B A.
 
     A machine that grows slower while this runs does so for all alike. Each is called once before, untimed. What takes
     long tells on stderr, between two rounds, how far it is.

@@ -69,7 +69,8 @@ def test_the_table_counts(headed):
 
 
 @pytest.mark.parametrize("wrong, message", [
-    (dict(freeze="("), "freeze='\\(' is no regular expression"), (dict(layer_decay=0.0), "layer_decay=0.0 must be above 0"),
+    (dict(freeze="("), "freeze='\\(' is no regular expression"),
+    (dict(layer_decay=0.0), "layer_decay=0.0 must be above 0"),
     (dict(lora_rank=-1), "lora_rank=-1 must be at least 0")])
 def test_values_that_mean_nothing_are_refused(wrong, message):
     with pytest.raises(UserError, match=message):

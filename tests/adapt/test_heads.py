@@ -17,8 +17,8 @@ def test_packed_examples_have_the_outputs_of_each_alone(kind, pool, lively):
     model = heads.Headed(body, outputs=3, pool=pool)
     params = lively(nn.meta.unbox(heads.init(model, jax.random.key(0))))
     batch, documents = kinds.batch_of(body.spec)
-    run = lambda inputs, segments, count: np.asarray(model.apply({"params": params}, inputs, segments, count, method=lambda
-                                                     m, inputs, segments, count: m.score(m.hidden(**inputs), segments, count)))
+    score = lambda m, inputs, segments, count: m.score(m.hidden(**inputs), segments, count)
+    run = lambda *args: np.asarray(model.apply({"params": params}, *args, method=score))
     packed = run(kinds.inputs(batch), batch["segments"], 3)
     for row, start, document in documents:
         one = {name: value[None] for name, value in document.items()}

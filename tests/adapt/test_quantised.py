@@ -62,7 +62,8 @@ def test_merging_gives_floats(case, assert_close):
 def smol():
     """(model, boxed parameters) of two layers in SmolLM2's shape: width 576, heads of 64."""
     model = models.build("transformer", **{
-        **presets.get("smollm2"), "vocab_size": 64, "context": 32, "width": 576, "layers": 2, "heads": 9, "kv_heads": 3, "ff": 1536, "unroll": 1})
+        **presets.get("smollm2"), "vocab_size": 64, "context": 32, "width": 576, "layers": 2, "heads": 9, "kv_heads": 3,
+        "ff": 1536, "unroll": 1})
     return model, jax.eval_shape(lambda key: transformer.init(model, key), jax.random.key(0))
 
 
@@ -79,7 +80,7 @@ def test_it_costs_four_and_a_half_bits_a_number(smol):
 
 
 def test_logits_stay_near_those_of_floats(smol):
-    """An error of about 9 % a weight (for normal numbers, in blocks of 64) does no more than noise of that size does."""
+    """An error of about 9 % a weight (for normal numbers, in blocks of 64) does no more than noise of that size."""
     model, _ = smol
     params = nn.meta.unbox(transformer.init(model, jax.random.key(0)))
     tokens = {"tokens_BT": np.random.default_rng(0).integers(0, 64, (2, 16))}
@@ -104,11 +105,13 @@ def test_a_step_moves_adapters_only(accumulation, assert_same):
     model, boxed = kinds.initial("llama")
     batch, _ = kinds.batch_of(model.spec)
     settings = freezing.Settings(lora_rank=2, base="nf4")
-    params = quantised.quantise(lora.add(nn.meta.unbox(boxed), jax.random.key(0), rank=2, alpha=4.0, pattern="attention|ff"))
+    params = quantised.quantise(lora.add(nn.meta.unbox(boxed), jax.random.key(0), rank=2, alpha=4.0,
+                                         pattern="attention|ff"))
     trained, frozen = trees.split(params, freezing.trains(settings))
     optimizer = optax.adamw(0.1, weight_decay=0.1)
-    update = jax.jit(step.make_update(model, objectives.build("causal", vocab_size=37), optimizer, lambda n: 0.1, seed=0,
-                                      accumulation=accumulation, trains=freezing.trains(settings)))
+    objective = objectives.build("causal", vocab_size=37)
+    update = jax.jit(step.make_update(model, objective, optimizer, lambda n: 0.1, seed=0, accumulation=accumulation,
+                                      trains=freezing.trains(settings)))
     state = {"params": params, "opt_state": optimizer.init(trained), "step": np.int32(0), "extra": step.memory()}
     state, first = update(state, batch)
     state, second = update(state, batch)
@@ -121,7 +124,7 @@ def test_a_step_moves_adapters_only(accumulation, assert_same):
 
 @pytest.mark.parametrize("wrong, message", [
     (dict(base="int4"), "config.adapt.base='int4' is unknown; one of float32, nf4"),
-    (dict(base="nf4"), "config.adapt.base='nf4' keeps a network that does not train; set config.adapt.lora_rank above 0")])
+    (dict(base="nf4"), "base='nf4' keeps a network that does not train; set config.adapt.lora_rank above 0")])
 def test_what_means_nothing_is_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         freezing.Settings(**wrong)

@@ -14,7 +14,7 @@ def test_every_suite_is_found():
 
 
 def test_the_sizes_are_those_of_the_record():
-    """Parameters of a layer: 12 D^2 and two norms' scales; embeddings of 65 tokens and of the positions; a last norm."""
+    """Parameters of a layer: 12 D^2 and two norms' scales; embeddings of 65 tokens and of positions; a last norm."""
     params = setting.make(setting.SIZES["4 x 128"])[1]["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 4 * (12 * 128 ** 2 + 2 * 128) + (65 + 64 + 1) * 128
 

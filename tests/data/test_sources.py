@@ -114,7 +114,8 @@ def test_a_record_of_tfds_that_is_not_utf8_is_refused_or_left_out(monkeypatch, t
     import tensorflow_datasets
     records = [{"text": b"one"}, {"text": b"\xff\xfe"}, {"text": "two"}]
     splits = {"train": records, "validation": records[:1]}
-    info = SimpleNamespace(features=["text"], splits=list(splits), full_name="x/1", redistribution_info=SimpleNamespace(license=""))
+    info = SimpleNamespace(features=["text"], splits=list(splits), full_name="x/1",
+                           redistribution_info=SimpleNamespace(license=""))
     builder = SimpleNamespace(info=info, as_data_source=splits.get)
     monkeypatch.setattr(tensorflow_datasets, "builder_from_directory", lambda path: builder)
     with pytest.raises(UserError, match="record 1 of train .from 0. is not UTF-8"):

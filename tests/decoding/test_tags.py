@@ -31,7 +31,8 @@ def tagger(lively):
                             ff=32, attends="full", head_bias=False)
         model = heads.Headed(body, outputs=len(labels), pool="", crf=crf)
         params = lively(nn.meta.unbox(jax.jit(lambda: heads.init(model, jax.random.key(0)))()), scale=0.4)
-        return run.LM(model, params, TOKENIZER, ConfigDict({"train": {"length": 0}, "objective": {"name": "tagging"}}), 0, labels)
+        config = ConfigDict({"train": {"length": 0}, "objective": {"name": "tagging"}})
+        return run.LM(model, params, TOKENIZER, config, 0, labels)
     return made
 
 

@@ -50,7 +50,8 @@ def test_a_source_that_is_too_long_is_cut_as_in_training(capsys):
     lm = tasks.model("encoder-decoder")
     long = " ".join(["cat"] * 100)
     cut = [*lm.tokenizer.encode(long)[:63], lm.tokenizer.eod]
-    assert text2text.answers(lm, [long], max_new_tokens=5) == [generate(lm, cut, temperature=0, max_new_tokens=5).strip()]
+    expected = generate(lm, cut, temperature=0, max_new_tokens=5).strip()
+    assert text2text.answers(lm, [long], max_new_tokens=5) == [expected]
     assert capsys.readouterr().err == "1 of 1 sources are cut to 64 tokens, as in training\n"
 
 
@@ -63,7 +64,8 @@ def test_a_decoder_that_chats_is_told_what_to_do():
 
 
 @pytest.mark.parametrize("kind, task, why", [
-    ("decoder", "", "asked of an encoder-decoder; what"), ("decoder", "translation", "asked of an encoder-decoder; what"),
+    ("decoder", "", "asked of an encoder-decoder; what"),
+    ("decoder", "translation", "asked of an encoder-decoder; what"),
     ("masked", "", "an encoder makes no text"), ("single", "summarization", "has a head for")])
 def test_other_models_are_refused(kind, task, why):
     with pytest.raises(UserError, match=why):

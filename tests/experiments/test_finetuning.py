@@ -81,7 +81,8 @@ def test_the_task_is_measured_beside_its_baselines(tuned):
                                                                             "majority"]
     report = json.loads((tuned[0] / "evaluation" / "classification" / "test.json").read_text())
     assert report["baselines"]["TF-IDF + logistic regression"]["accuracy"]["value"] == 1.0
-    assert report["model"]["accuracy"]["low"] <= report["model"]["accuracy"]["value"] <= report["model"]["accuracy"]["high"]
+    accuracy = report["model"]["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     assert (tuned[0] / "evaluation" / "classification" / "confusion.png").stat().st_size > 1000
 
 

@@ -25,8 +25,9 @@ def tagger(tmp_path_factory):
     """The folder of a trained run."""
     folder = tmp_path_factory.mktemp("tagging")
     (folder / "data.conll").write_text("\n".join(sentences(150)))
-    done = quick("train", "--config=configs/tagging.py:tiny", f"--workdir={folder / 'run'}", "--config.data.source=files",
-                 f"--config.data.path={folder / 'data.conll'}", "--config.data.test=0.2", "--config.tokenizer.name=wordpiece",
+    done = quick("train", "--config=configs/tagging.py:tiny", f"--workdir={folder / 'run'}",
+                 "--config.data.source=files", f"--config.data.path={folder / 'data.conll'}", "--config.data.test=0.2",
+                 "--config.tokenizer.name=wordpiece",
                  "--config.tokenizer.vocab_size=80", "--config.train.steps=100", "--config.train.batch=8",
                  "--config.train.length=32", "--config.optimizer.rate=0.01", "--config.train.log_every=10")
     assert done.code == 0, done.err

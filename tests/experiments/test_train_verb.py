@@ -31,7 +31,8 @@ def copy(tmp_path):
 def test_a_run_is_whole():
     run = tiny() / "run"
     assert {p.name for p in run.iterdir() if not p.name.startswith("events")} == {
-        ".lock", "checkpoints", "config.json", "metrics.jsonl", "plots", "run.json", "samples", "summary.json", "tokenizer"}
+        ".lock", "checkpoints", "config.json", "metrics.jsonl", "plots", "run.json", "samples", "summary.json",
+        "tokenizer"}
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["3", "6"]
     described = json.loads((run / "run.json").read_text("utf-8"))
     assert described["devices"]["count"] == 8 and described["versions"]["jax"] == jax.__version__
@@ -83,11 +84,13 @@ def test_other_text_under_the_same_name_is_refused(copy, tmp_path):
 def test_spikes_are_left_out_where_the_config_says_so(tmp_path):
     """A bound so low that after its first twenty steps about every loss over the mean is a spike."""
     for name, bound in (("off", 0.0), ("on", 0.001)):
-        done = quick(*train_flags(tmp_path / name, tiny() / "text.txt", "--config.train.steps=40", "--config.evals.samples=0",
-                                  f"--config.train.spikes={bound}", "--config.train.max_skips=40",
-                                  "--config.optimizer.rate=1e-6", "--config.evals.baselines=false"), **ONE)
+        done = quick(*train_flags(tmp_path / name, tiny() / "text.txt", "--config.train.steps=40",
+                                  "--config.evals.samples=0", f"--config.train.spikes={bound}",
+                                  "--config.train.max_skips=40", "--config.optimizer.rate=1e-6",
+                                  "--config.evals.baselines=false"), **ONE)
         assert done.code == 0, done.err
-    skipped = {name: json.loads((tmp_path / name / "summary.json").read_text())["skipped_steps"] for name in ("off", "on")}
+    skipped = {name: json.loads((tmp_path / name / "summary.json").read_text())["skipped_steps"]
+               for name in ("off", "on")}
     assert skipped["off"] == 0 and 4 <= skipped["on"] <= 16
     assert done.err.count(" is left out: loss ") == skipped["on"]
 

@@ -27,10 +27,11 @@ def translator(tmp_path_factory):
     folder = tmp_path_factory.mktemp("writing")
     splits = {name: write(folder, name, count, seed) for seed, (name, count) in enumerate(
         {"train": 800, "val": 40, "test": 40}.items())}
-    done = quick("train", "--config=configs/seq2seq.py:tiny", f"--workdir={folder / 'run'}", "--config.data.source=files",
-                 f"--config.data.path={splits['train']}", f"--config.data.validation_path={splits['val']}",
-                 f"--config.data.test_path={splits['test']}", "--config.tokenizer.name=wordpiece",
-                 "--config.tokenizer.vocab_size=80", "--config.train.steps=150", "--config.train.batch=32",
+    done = quick("train", "--config=configs/seq2seq.py:tiny", f"--workdir={folder / 'run'}",
+                 "--config.data.source=files", f"--config.data.path={splits['train']}",
+                 f"--config.data.validation_path={splits['val']}", f"--config.data.test_path={splits['test']}",
+                 "--config.tokenizer.name=wordpiece", "--config.tokenizer.vocab_size=80",
+                 "--config.train.steps=150", "--config.train.batch=32",
                  "--config.model.context=16", "--config.model.width=64", "--config.model.layers=1",
                  "--config.model.encoder_layers=1", "--config.model.ff=128", "--config.model.dropout=0.0",
                  "--config.optimizer.rate=0.01", "--config.optimizer.warmup=20", "--config.train.log_every=50",

@@ -64,7 +64,8 @@ def test_from_any_write_of_a_save_on(name, short, full, tmp_path, trials, tally)
             seen += suffer(tmp_path / str(trial), os.strerror(error), env | {"SHIM_AT": at})
         except AssertionError as error:
             raise AssertionError(f"{tmp_path / str(trial)}, from operation {at} on: {error}") from error
-    tally(f"a disk that is {name}, from any write of a save on", number, number, f"{seen} were told, the others harmless")
+    tally(f"a disk that is {name}, from any write of a save on", number, number,
+          f"{seen} were told, the others harmless")
     assert seen > number / 2
 
 
@@ -105,7 +106,8 @@ def test_a_small_file_system(tmp_path, trials, tally):
     folder.mkdir()
     size = int(subprocess.run(["du", "-sk", shim.uninterrupted()[0] / "checkpoints" / "1"], check=True,
                               capture_output=True, text=True).stdout.split()[0])
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size * 5 // 2}k", "tmpfs", folder], capture_output=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size * 5 // 2}k", "tmpfs", folder],
+                           capture_output=True)
     if mount.returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:

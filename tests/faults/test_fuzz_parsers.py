@@ -1,6 +1,6 @@
 """Command lines, configs, text files and saved tokenizers, misspelt, mutated and random: a result or one line, no more.
 
-What is written by hand into the assertions is the rule of each format; what lmlab raises must be a UserError or OSError.
+What is written by hand into the assertions is the rule of each format; lmlab raises UserErrors and OSErrors alone.
 """
 
 import gzip
@@ -85,7 +85,8 @@ def test_every_key_of_a_wrong_type_is_refused(parse, trials, tally):
     for name, preset, key in trials(KEYS[::9], KEYS):
         module = MODULES[name]
         like = configs.flat(module.get_config(preset))[key]
-        for value in {bool: ["2", "x", ""], int: ["1.5", "x", "", "true"], float: ["x", "", "1,2"], str: []}[type(like)]:
+        wrong = {bool: ["2", "x", ""], int: ["1.5", "x", "", "true"], float: ["x", "", "1,2"], str: []}
+        for value in wrong[type(like)]:
             ways = [refused(module.get_config, f"{preset},{key}={value}")] if "," not in value else []
             ways += [refused(parse, f"--config=configs/{name}.py:{preset}", f"--config.{key}={value}")]
             tried += len(ways)

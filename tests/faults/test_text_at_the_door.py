@@ -42,7 +42,8 @@ def outcomes(tally):
     found = {}
     yield found
     good = [seconds for seconds in found.values() if seconds is not None]
-    tally("text at the door: odd sizes and kinds", len(found), len(good), f"the slowest in {max(good, default=0):.1f} s")
+    tally("text at the door: odd sizes and kinds", len(found), len(good),
+          f"the slowest in {max(good, default=0):.1f} s")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -30,10 +30,12 @@ def test_a_batch_or_a_step_that_hangs(tmp_path, trials, tally):
         folder = tmp_path / f"{what}{at}"
         folder.mkdir()
         program = HANGS.format(paths=[str(here), str(here / "train")], what=what, at=at, folder=str(folder))
-        done = subprocess.run([sys.executable, "-c", program], cwd=here.parent, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", program], cwd=here.parent, capture_output=True, text=True,
+                              timeout=120)
         place = f"the batch of step {at + 1}" if what == "batch" else f"step {at + 1}"
+        stands = "__getitem__" if what == "batch" else "<lambda>"
         good += (done.returncode == 1 and f"error: nothing has moved for 2 s (config.train.watchdog) in {place}" in
-                 done.stderr and ("__getitem__" if what == "batch" else "<lambda>") in (folder / "stacks.txt").read_text())
+                 done.stderr and stands in (folder / "stacks.txt").read_text())
     tally("a batch or a step that hangs", len(cases), good, "ended, the stacks written")
     assert good == len(cases), done.stderr
 

@@ -5,9 +5,10 @@
 Needs transformers < 5 (later ones lost several of these tasks), so no test runs it: what it wrote is kept beside it.
 The networks are random and tiny, and so is the tokenizer; nothing is fetched.
 
-pipelines.json is a list of {"task", "model" (which of a task's), "inputs", "settings", "shape"}. A shape is "str", "float"
-or "int"; {key: shape} in the order of the keys; [length, shape] for a list whose items are alike, else [length, shape,
-shape, ...], the length being null where it hangs on the network or the tokenizer and not on what was asked. v4's numpy scalars are noted as plain numbers.
+pipelines.json is a list of {"task", "model" (which of a task's), "inputs", "settings", "shape"}. A shape is "str",
+"float" or "int"; {key: shape} in the order of the keys; [length, shape] for a list whose items are alike, else [length,
+shape, shape, ...], the length being null where it hangs on the network or the tokenizer and not on what was asked. v4's
+numpy scalars are noted as plain numbers.
 
 Not in it: "sentence-similarity", which is the hub's and no pipeline of the library; "conversational", gone since 4.42.
 """
@@ -26,8 +27,9 @@ CONTEXT = "the cat sat on the mat and a dog ran in the park"
 LABELS = ["animals", "towns", "sport"]
 CHAT = [{"role": "user", "content": "who is here?"}]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-TINY = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=64)
-LOOSE = {"token-classification": 0, "feature-extraction": 1}  # how deep within a text's output lengths are not asked for
+TINY = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+            max_position_embeddings=64)
+LOOSE = {"token-classification": 0, "feature-extraction": 1}  # how deep in a text's output lengths are not asked for
 
 
 def asked():
@@ -45,7 +47,8 @@ def asked():
         for inputs in (TEXT[0], TEXT[:1], TEXT[:2]):
             yield "token-classification", "", inputs, {"aggregation_strategy": strategy}
     one = {"question": "who sat?", "context": CONTEXT}
-    for settings in ({}, {"top_k": 3}, {"handle_impossible_answer": True}, {"top_k": 2, "handle_impossible_answer": True}):
+    none = {"handle_impossible_answer": True}
+    for settings in ({}, {"top_k": 3}, none, {"top_k": 2, **none}):
         for inputs in (one, [one], [one, one]):
             yield "question-answering", "", inputs, settings
         yield "question-answering", "", None, {**one, **settings}
@@ -85,7 +88,8 @@ def make(task, model, tokenizer):
     torch.manual_seed(0)
     if task == "text-generation":
         network = transformers.GPT2LMHeadModel(transformers.GPT2Config(
-            vocab_size=size, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=2, eos_token_id=3, pad_token_id=0))
+            vocab_size=size, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=2, eos_token_id=3,
+            pad_token_id=0))
     elif task.startswith(("summ", "trans", "text2")):
         network = transformers.T5ForConditionalGeneration(transformers.T5Config(
             vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, pad_token_id=0, eos_token_id=3,
@@ -98,7 +102,8 @@ def make(task, model, tokenizer):
                    "number": "regression"}.get(model)
         config = transformers.BertConfig(vocab_size=size, **TINY, id2label=dict(enumerate(names)), problem_type=problem,
                                          label2id={name: i for i, name in enumerate(names)}, pad_token_id=0)
-        kind = {"token-classification": transformers.BertForTokenClassification, "feature-extraction": transformers.BertModel,
+        kind = {"token-classification": transformers.BertForTokenClassification,
+                "feature-extraction": transformers.BertModel,
                 "question-answering": transformers.BertForQuestionAnswering, "fill-mask": transformers.BertForMaskedLM}
         network = kind.get(task, transformers.BertForSequenceClassification)(config)
         if task == "token-classification":

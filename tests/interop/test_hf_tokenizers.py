@@ -212,7 +212,8 @@ LLAMA = dict(model_type="bpe", byte_fallback=True, normalization_rule_name="iden
              remove_extra_whitespaces=False, allow_whitespace_only_pieces=True)
 T5 = dict(model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
 GEMMA = LLAMA | dict(add_dummy_prefix=False, pad_id=0, eos_id=1, bos_id=2, unk_id=3, bos_piece="<bos>",
-                     eos_piece="<eos>", control_symbols=["<start_of_turn>", "<mask>"], user_defined_symbols=["\n\n", "[x]"])
+                     eos_piece="<eos>", control_symbols=["<start_of_turn>", "<mask>"],
+                     user_defined_symbols=["\n\n", "[x]"])
 
 
 def fill(folder, docs, kind):

@@ -92,7 +92,8 @@ def test_an_adapter_of_ours_gives_our_logits_there(whose, case, tmp_path):
 
 
 @pytest.mark.parametrize("changes, message", [
-    (dict(peft_type="IA3"), "peft_type='IA3' is not supported; LORA is"), (dict(use_dora=True), "use_dora='True' is not"),
+    (dict(peft_type="IA3"), "peft_type='IA3' is not supported; LORA is"),
+    (dict(use_dora=True), "use_dora='True' is not"),
     (dict(r="4"), "r='4' and lora_alpha='8' must be"), (dict(bias="all"), "only 'none' is")])
 def test_what_adapters_here_have_not_is_told(changes, message, tmp_path):
     values = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none", **changes}

@@ -112,7 +112,8 @@ def test_what_stands_in_padding_changes_nothing():
     noise = np.where((SEGMENTS == 0)[..., None], 1e3 * RNG.normal(size=SCORES.shape), SCORES).astype(np.float32)
     wrong = np.where(SEGMENTS == 0, C - 1, TAGS)
     total = jax.value_and_grad(lambda *args: crf.log_likelihood(args[0], args[2], SEGMENTS, args[1]).sum(), (0, 1))
-    clean, noisy = (jax.tree.leaves(total(*args)) for args in ((SCORES, TRANSITIONS, TAGS), (noise, TRANSITIONS, wrong)))
+    clean, noisy = (jax.tree.leaves(total(*args))
+                    for args in ((SCORES, TRANSITIONS, TAGS), (noise, TRANSITIONS, wrong)))
     for a, b in zip(clean, noisy, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(crf.viterbi(SCORES, SEGMENTS, TRANSITIONS), crf.viterbi(noise, SEGMENTS, TRANSITIONS))

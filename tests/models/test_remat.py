@@ -1,4 +1,4 @@
-"""What each remat policy keeps for the backward pass, as XLA counts its buffers, against the sizes written out by hand."""
+"""What each remat policy keeps for the backward pass, as XLA counts its buffers, against sizes written out by hand."""
 
 import functools
 
@@ -16,8 +16,8 @@ B, T, D, LAYERS = 8, 64, 64, 12
 @functools.cache
 def temporary(remat, **kwargs):
     """Bytes of the temporaries of loss and gradients."""
-    model = models.build("transformer", vocab_size=11, context=T, width=D, layers=LAYERS, heads=2, unroll=1, remat=remat,
-                         **kwargs)
+    model = models.build("transformer", vocab_size=11, context=T, width=D, layers=LAYERS, heads=2, unroll=1,
+                         remat=remat, **kwargs)
     shapes = nn.meta.unbox(jax.eval_shape(functools.partial(transformer.init, model), jax.random.key(0)))
     loss = lambda params, tokens: jnp.square(model.apply({"params": params}, tokens)).sum()
     lowered = jax.jit(jax.grad(loss)).lower(shapes, jax.ShapeDtypeStruct((B, T), jnp.int32))

@@ -53,7 +53,8 @@ def test_every_masked_place_is_picked_once():
 
 
 @pytest.mark.parametrize("objective, settings, model, message", [
-    ("masked", {}, dict(attends="causal"), "attends='causal' does not go with config.objective.name='masked'; use full"),
+    ("masked", {}, dict(attends="causal"),
+     "attends='causal' does not go with config.objective.name='masked'; use full"),
     ("masked", dict(pairs="next_sentence"), dict(attends="full"), "pairs='next_sentence' needs config.model.pooler"),
     ("causal", {}, dict(attends="full"), "use causal"),
     ("prefix", {}, {}, "use prefix"),

@@ -20,7 +20,8 @@ def test_all_errors_put_right_give_the_target(source, target):
 
 def test_words_and_characters_are_named_one_by_one():
     assert correction.errors("teh cat sat on mat.", "the cat sat on the mat!") == [
-        {"start": 0, "end": 3, "text": "teh", "correction": "the"}, {"start": 14, "end": 14, "text": "", "correction": " the"},
+        {"start": 0, "end": 3, "text": "teh", "correction": "the"},
+        {"start": 14, "end": 14, "text": "", "correction": " the"},
         {"start": 18, "end": 19, "text": ".", "correction": "!"}]
     assert correction.errors("他在来", "他再来") == [{"start": 1, "end": 2, "text": "在", "correction": "再"}]
     assert correction.errors("fine", "fine") == []

@@ -16,7 +16,8 @@ def test_the_probabilities_of_the_choices_in_their_order(kind):
     lm = tasks.model(kind)
     pipe = lmlab.pipeline("multiple-choice", lm)
     for one, p_C, found in zip(ASKED, probabilities(lm, ASKED), pipe(ASKED), strict=True):
-        assert {part["label"]: part["score"] for part in found} == pytest.approx(dict(zip(one["choices"], p_C)), abs=1e-6)
+        assert {part["label"]: part["score"] for part in found} == pytest.approx(
+            dict(zip(one["choices"], p_C)), abs=1e-6)
         scores = [part["score"] for part in found]
         assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1)
         assert [list(part) for part in found] == [["label", "score"]] * len(p_C)

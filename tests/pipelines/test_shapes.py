@@ -1,5 +1,5 @@
-"""Every pipeline gives what transformers v4's gave for the same arguments (tests/golden), one text or many; and no model
-meets a task that it cannot do with anything but one line."""
+"""Every pipeline gives what transformers v4's gave for the same arguments (tests/golden), one text or many; and no
+model meets a task that it cannot do with anything but one line."""
 
 import importlib.util
 
@@ -11,7 +11,7 @@ from lmlab.utils.errors import UserError
 
 TEXT = "the cat sat on the mat"
 WRITERS = ("text-generation", "summarization", "translation", "text2text-generation", "conversational", "correction")
-# Which kinds of model do what; the rest of them are refused. A task's first is the one that the golden calls are made of.
+# Which kinds of model do what; the rest of them are refused. A task's first is that which the golden calls are of.
 ABLE = {
     "text-generation": ("decoder", "prefix", "encoder-decoder"),
     "conversational": ("decoder", "prefix", "encoder-decoder"),
@@ -58,7 +58,8 @@ def shape(value):
 def fits(found, golden):
     """Whether a shape is the golden one, keys in their order, lists of length null being of any (above 0)."""
     if isinstance(golden, dict):
-        return isinstance(found, dict) and list(found) == list(golden) and all(map(fits, found.values(), golden.values()))
+        return isinstance(found, dict) and list(found) == list(golden) and all(
+            map(fits, found.values(), golden.values()))
     if isinstance(golden, list):
         count, *items = golden
         return (isinstance(found, list) and len(found) == len(golden) and found[0] in ((count,) if count is not None

@@ -21,7 +21,8 @@ TOKENIZER = extend(plain.Bytes(), ["cls"])
 SPEC = dict(vocab_size=TOKENIZER.vocab_size, context=16, width=16, layers=2, heads=4, ff=24, attends="full",
             token_types=2, unroll=1)
 SPLIT = Split([{"text": "ab" * (1 + i % 5), "label": "xyz"[i % 3], "words": [[0, 1], [1, 2]],
-                "tags": [["B-P", "I-P"], ["O", "B-P"], ["O", "O"]][i % 3]} for i in range(27)], {"name": "made up"}, "train")
+                "tags": [["B-P", "I-P"], ["O", "B-P"], ["O", "O"]][i % 3]} for i in range(27)],
+              {"name": "made up"}, "train")
 KINDS = {  # features, settings of the loss, settings of the head
     "classification": (functools.partial(labelled.features, labels=("x", "y", "z"), balance=1.0), dict(smoothing=0.1),
                        dict(outputs=3)),

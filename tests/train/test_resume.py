@@ -45,7 +45,8 @@ def config_of(text, kind):
         model=dict(name="transformer", context=24, width=16, layers=2, heads=2, dropout=0.2, unroll=1, **model),
         objective=dict(name=kind, **objective),
         optimizer=dict(name="muon", rate=0.02, adam_rate=0.01, schedule="wsd", warmup=2),
-        train=dict(steps=STEPS, batch=8, ramp=3, ramp_from=4, accumulation=2, windows="packed", log_every=1, ledger=True),
+        train=dict(steps=STEPS, batch=8, ramp=3, ramp_from=4, accumulation=2, windows="packed", log_every=1,
+                   ledger=True),
         mesh=dict(data=2), evals=dict()), {})
 
 

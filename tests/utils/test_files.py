@@ -57,7 +57,8 @@ def test_names_reach_the_disk_as_well(tmp_path, monkeypatch):
     """The content before its name, the name before the call returns: the order in which things are synced."""
     done = []
     sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda n: (done.append(os.path.basename(os.readlink(f"/proc/self/fd/{n}"))), sync(n)))
+    name = lambda n: os.path.basename(os.readlink(f"/proc/self/fd/{n}"))
+    monkeypatch.setattr(os, "fsync", lambda n: (done.append(name(n)), sync(n)))
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
     files.write_text(tmp_path / "folder" / "a.txt", "1")

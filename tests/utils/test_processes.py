@@ -1,4 +1,4 @@
-"""Processes that name one another by halves, and the ways of several where there is one (see faults/test_elastic.py)."""
+"""Processes that name one another by halves, and the ways of several of one (see faults/test_elastic.py)."""
 
 import pytest
 

@@ -29,7 +29,7 @@ def test_every_flipped_bit_is_seen_or_changes_no_value(tmp_path):
         path.write_bytes(content)
         try:
             value = sealed.read(path)
-            assert {k: v for k, v in value.items() if k in VALUE} == VALUE, bit  # only the key of the digest has changed
+            assert {k: v for k, v in value.items() if k in VALUE} == VALUE, bit  # only the digest's key has changed
         except UserError as error:
             refused += 1
             assert str(path) in str(error) and "restore it from a copy" in str(error)

@@ -42,7 +42,7 @@ def _english(name, text):
 
 
 def _chinese(name, text):
-    """Sentences of 6 to 48 characters of the People's Daily, with characters in the place of others that sound alike."""
+    """Sentences of 6 to 48 characters of the People's Daily, with characters in place of others that sound alike."""
     for example in tagged.ENTRIES["peoples-daily"].parse(name, text):
         if 6 <= len(example["text"]) <= 48:
             yield readers.pair(spoilt(list(example["text"]), _homophones()), example["text"])

@@ -34,6 +34,6 @@ ENTRIES = {
                       "SIGHAN 2015 (Tseng et al. 2015), test, of pycorrector 1.1.4",
                       unstated("pycorrector", "Apache-2.0"), "pairs", _corrections),
     # misspelt English words with the one word that each stands for
-    "codespell": Entry(CODESPELL, "codespell_lib/data/dictionary.txt", "codespell 2.4.3, its dictionary", "CC-BY-SA-3.0",
-                       "pairs", _words),
+    "codespell": Entry(CODESPELL, "codespell_lib/data/dictionary.txt", "codespell 2.4.3, its dictionary",
+                       "CC-BY-SA-3.0", "pairs", _words),
 }

@@ -1,4 +1,4 @@
-"""Conversations as rows of a decoder, which learns the answers alone: the tokens that the assistant would have to make."""
+"""Conversations as rows of a decoder, which learns the answers alone: the tokens that the assistant has to make."""
 
 import contextlib
 import functools

@@ -21,13 +21,15 @@ def labels_of(label, kind: str) -> list[str]:
     """An example's labels: of kind "several" a list, or a text in which | stands between them ("" for none)."""
     if kind != "several":
         return [_name(label)]
-    return [_name(one) for one in label] if isinstance(label, list) else [part for part in str(label).split("|") if part]
+    if isinstance(label, list):
+        return [_name(one) for one in label]
+    return [part for part in str(label).split("|") if part]
 
 
 def _name(label) -> str:
     if isinstance(label, list):
-        raise UserError(f"an example has the labels {', '.join(map(str, label))[:80]}, and config.objective.kind=single "
-                        "takes one; set it to several")
+        raise UserError(f"an example has the labels {', '.join(map(str, label))[:80]}, and "
+                        "config.objective.kind=single takes one; set it to several")
     return str(label)
 
 

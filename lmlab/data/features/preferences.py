@@ -19,8 +19,8 @@ def compared(found: list[dict], kind: str) -> list[dict]:
     check_choice("kind", kind, KINDS)
     if kind != "kto":
         if any("chosen" not in one for one in found):
-            raise UserError(f"config.objective.kind={kind} compares two answers to a prompt, and some examples have one; "
-                            "use kto")
+            raise UserError(f"config.objective.kind={kind} compares two answers to a prompt, and some examples have "
+                            "one; use kto")
         return found
     single = lambda one, name, good: {"prompt": one["prompt"], "completion": one[name], "good": good}
     return [*(one for one in found if "chosen" not in one),
@@ -72,11 +72,11 @@ def features(split, tokenizer, *, length, windows, kind: str = "dpo") -> Rows:
     texts = answers(tokenizer, found, kind, name)
     fits = fitting(texts, length)
     if not fits:
-        raise UserError(f"{name} has no pair of answers that, each with its prompt, fits in config.train.length={length} "
-                        "tokens; raise it")
+        raise UserError(f"{name} has no pair of answers that, each with its prompt, fits in config.train.length="
+                        f"{length} tokens; raise it")
     if len(fits) < len(texts):
-        examples.say(f"{len(texts) - len(fits)} of the {len(texts)} pairs of answers of {name} are left out, being longer "
-                     f"than config.train.length={length} tokens, each answer with its prompt")
+        examples.say(f"{len(texts) - len(fits)} of the {len(texts)} pairs of answers of {name} are left out, being "
+                     f"longer than config.train.length={length} tokens, each answer with its prompt")
     widths = {"pairs": (np.float32,), "good": (np.float32,), "reference": (np.float32, 2)}
     values = lambda number: {"pairs": 1, "good": found[fits[number]].get("good", True),
                              "reference": found[fits[number]].get("reference", (0, 0))}

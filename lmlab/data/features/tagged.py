@@ -86,8 +86,8 @@ def features(split, tokenizer, *, length, windows, labels, augment: float = 0.0,
                      f"{split.meta['name']} ({split.split})")
     numbers = {tag: number for number, tag in enumerate(labels)}
     if unknown := set(names(found)) - set(labels):
-        raise UserError(f"{split.meta['name']} ({split.split}) has the tag {min(unknown)}, which the model does not know; "
-                        "train one on data that has it")
+        raise UserError(f"{split.meta['name']} ({split.split}) has the tag {min(unknown)}, which the model does not "
+                        "know; train one on data that has it")
 
     def values(number: int) -> dict:
         one = cut[number]

@@ -26,8 +26,8 @@ class Task(NamedTuple):
       gold: examples -> the columns that are compared with. statistics: {name: (said, *gold) -> a number}, the first the
         one that the task is known by. slices: examples -> {name: the places of those that belong to it}.
       parts: (said, *gold) -> {name: (how many, the first metric of them)} of what lies within examples, as each type of
-        entity. draw: (folder, said, *gold) writes pictures, or what was said; None: neither. notes: examples -> {name: a
-        line to publish with the metrics}.
+        entity. draw: (folder, said, *gold) writes pictures, or what was said; None: neither. notes: examples -> {name:
+        a line to publish with the metrics}.
     """
     predict: Callable
     baselines: dict[str, Callable]
@@ -57,8 +57,8 @@ def measure(task, train, held, folder=None) -> dict:
     Returns:
       {"examples", "model": {metric: {"value", "low", "high"}}, "baselines": {name: the same}, "difference": {the first
       metric: {name: the model's less the baseline's, paired}}, "slices": {name: {"examples", the first metric: value}},
-      "parts": {name: {"items", the first metric: value}}, "notes": {name: line}}; intervals are of 95 %, by bootstrap over
-      examples.
+      "parts": {name: {"items", the first metric: value}}, "notes": {name: line}}; intervals are of 95 %, by bootstrap
+      over examples.
     """
     gold = task.gold(held)
     said = {"model": task.predict(held)} | {name: say(train, held) for name, say in task.baselines.items()}
@@ -109,8 +109,8 @@ def table(report) -> str:
         rows += [(f"{name} ({part[unit]:,})", f"{part[metrics[0]]:.3f}", *("" for _ in metrics[1:]))
                  for name, part in parts.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(metrics) + 1)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]).rstrip()
-             for row in rows]
+    right = lambda row: (cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
+    lines = ["  ".join([row[0].ljust(widths[0]), *right(row)]).rstrip() for row in rows]
     return "\n".join([*lines, *([""] if report["notes"] else []), *(f"{name}: {line}" for name, line in
                                                                   report["notes"].items())])
 

@@ -37,8 +37,8 @@ STATISTICS = {
     "single": {**{metric: _of_one(metric) for metric in ("accuracy", "macro_f1", "matthews")},
                "calibration_error": lambda said_NC, gold_NC: metrics.calibration_error(
                    gold_NC.argmax(1), said_NC)["calibration_error"]},
-    "several": {metric: lambda said_NC, gold_NC, metric=metric: metrics.multi_label(gold_NC > 0.5, said_NC > 0.5)[metric]
-                for metric in ("micro_f1", "macro_f1", "subset_accuracy")},
+    "several": {metric: lambda said_NC, gold_NC, metric=metric: metrics.multi_label(
+        gold_NC > 0.5, said_NC > 0.5)[metric] for metric in ("micro_f1", "macro_f1", "subset_accuracy")},
     "number": {metric: lambda said_N1, gold_N1, metric=metric: correlation.scores(gold_N1[:, 0], said_N1[:, 0])[metric]
                for metric in ("pearson", "spearman", "mean_squared_error")},
 }
@@ -51,7 +51,7 @@ def _text(example):
 
 
 def _linear(labels, kind, train, held):
-    """TF-IDF of words and pairs of words (of characters, where words are not set apart by spaces), and a linear model."""
+    """TF-IDF of words and pairs of words (of characters, where no spaces set words apart), and a linear model."""
     from sklearn import feature_extraction, linear_model, multiclass, pipeline
     apart = sum(len(one["text"].split()) for one in train) / max(1, sum(len(one["text"]) for one in train)) > 0.05
     words = dict(analyzer="word", ngram_range=(1, 2)) if apart else dict(analyzer="char", ngram_range=(1, 3))

@@ -9,8 +9,8 @@ from lmlab.eval.tasks import Task
 
 
 def task(lm, beams=1, length_penalty=1.0) -> Task:
-    """The task of an encoder-decoder, or of a decoder that chats. Edits are of characters where the script is Chinese or
-    Japanese, else of words."""
+    """The task of an encoder-decoder, or of a decoder that chats. Edits are of characters where the script is Chinese
+    or Japanese, else of words."""
     def said(held, texts):
         return _counted(written.sources(held), written.targets(held), texts)
     model = lambda held: said(held, text2text.answers(lm, written.asked(held), task="correction", beams=beams,
@@ -28,8 +28,8 @@ def unit(texts) -> str:
 
 
 def _counted(sources, targets, texts):
-    """The column of texts with (edits made rightly, made, to be made, whether the text is as it should be, whether it was
-    to be left and was not, whether it was to be left, 1)."""
+    """The column of texts with (edits made rightly, made, to be made, whether the text is as it should be, whether it
+    was to be left and was not, whether it was to be left, 1)."""
     left = np.array([source == target for source, target in zip(sources, targets)], bool)
     changed = np.array([source != text for source, text in zip(sources, texts)], bool)
     right = np.array([target == text for target, text in zip(targets, texts)], bool)

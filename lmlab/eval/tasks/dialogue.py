@@ -111,7 +111,8 @@ def _unigram(lm, train, held):
 def _bm25(train, held):
     """By the words that a reply shares with the conversation so far."""
     terms = baselines.terms
-    replies = [terms(message["content"]) for one in train for message in one["messages"] if message["role"] == "assistant"]
+    replies = [terms(message["content"]) for one in train for message in one["messages"]
+               if message["role"] == "assistant"]
     scores = [baselines.bm25(terms(" ".join(message["content"] for message in before)), list(map(terms, candidates)),
                              replies) for before, candidates in queries(held)]
     return _said(held, _NOT_SAID, scores)

@@ -14,9 +14,9 @@ _NOT_SAID = float("nan")
 
 
 def task(lm) -> Task:
-    """The task of a decoder that learned from preferences. A system says of each pair of answers (score, KL): above 0 the
-    chosen one is the better; of examples with one answer each, how good it is. KL: of the model's predictions from those
-    of the network that training began from, a mean over the tokens of the first answer, in nats."""
+    """The task of a decoder that learned from preferences. A system says of each pair of answers (score, KL): above 0
+    the chosen one is the better; of examples with one answer each, how good it is. KL: of the model's predictions from
+    those of the network that training began from, a mean over the tokens of the first answer, in nats."""
     likelihood.check(lm)
     start = run.load(lm.config.init_from) if lm.config.init_from else None
     systems = {"longer answer": lambda train, held: _column(_longer(held), _NOT_SAID)}
@@ -76,7 +76,9 @@ def _scores(lm, model, start, examples):
     texts = _answers(lm, examples)
     flat = [text for pair in texts for text in pair]
     sums = likelihood.of_texts(model, flat)
-    each = sums[:, 0] / np.maximum(sums[:, 1], 1) if start is None else sums[:, 0] - likelihood.of_texts(start, flat)[:, 0]
+    each = sums[:, 0] / np.maximum(sums[:, 1], 1)
+    if start is not None:
+        each = sums[:, 0] - likelihood.of_texts(start, flat)[:, 0]
     each = each.reshape(len(texts), -1)
     return each[:, 0] if each.shape[1] == 1 else each[:, 0] - each[:, 1]
 
@@ -84,5 +86,6 @@ def _scores(lm, model, start, examples):
 def _model(lm, start, examples):
     """By what the objective makes larger: for orpo, and without a start, the mean log-likelihood of a token."""
     against = None if lm.config.objective.get("kind", "orpo") == "orpo" else start
-    kl_N = _NOT_SAID if start is None else likelihood.divergences(lm, start, [pair[0] for pair in _answers(lm, examples)])
+    kl_N = _NOT_SAID if start is None else likelihood.divergences(
+        lm, start, [pair[0] for pair in _answers(lm, examples)])
     return _column(_scores(lm, lm, against, examples), kl_N)

@@ -20,8 +20,9 @@ def task(lm, beams=1, length_penalty=1.0) -> Task:
         list(zip(written.sources(train), written.targets(train))), sources))
     model = functools.partial(said, None, write=lambda train, sources: text2text.answers(
         lm, sources, beams=beams, length_penalty=length_penalty))
-    return Task(model, {"copy": copy, "word for word": words}, lambda held: (written.sources(held), written.targets(held)),
-                STATISTICS, written.by_length, draw=written.keep, notes=_signatures)
+    gold = lambda held: (written.sources(held), written.targets(held))
+    return Task(model, {"copy": copy, "word for word": words}, gold, STATISTICS, written.by_length,
+                draw=written.keep, notes=_signatures)
 
 
 def _counted(references, texts):

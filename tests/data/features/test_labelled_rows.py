@@ -53,7 +53,8 @@ def test_the_longer_text_is_cut(first, second, kept):
 def test_what_was_cut_is_told_once(capsys):
     for _ in range(2):
         made("stream", length=16)
-    assert capsys.readouterr().err == "2 of the 6 examples of made up (train) are cut to config.train.length=16 tokens\n"
+    assert capsys.readouterr().err == (
+        "2 of the 6 examples of made up (train) are cut to config.train.length=16 tokens\n")
 
 
 def test_rare_labels_weigh_more():

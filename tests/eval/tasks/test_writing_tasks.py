@@ -1,4 +1,4 @@
-"""Translations, summaries and corrections measured beside their baselines: against sacrebleu, the metrics, and by hand."""
+"""Translations, summaries and corrections measured beside their baselines: by sacrebleu, the metrics, and by hand."""
 
 import pytest
 import sacrebleu
@@ -65,7 +65,8 @@ def test_the_target_tells_how_it_is_cut(says, target, cut):
 
 def test_summaries_are_scored_by_rouge_beside_the_first_sentences(says):
     text = "A cat sat down. It was black. It slept all day. Then it left."
-    held = [{"source": text, "target": "A black cat sat. It left."}, {"source": "Only one.", "target": "Only that one."}]
+    held = [{"source": text, "target": "A black cat sat. It left."},
+            {"source": "Only one.", "target": "Only that one."}]
     said = ["A cat sat. It left.", "One."]
     says(said, ([one["source"] for one in held], {"task": "summarization", "beams": 1, "length_penalty": 1.0}))
     report = tasks.measure(summarization.task(None), [], held)
@@ -85,7 +86,8 @@ def test_corrections_are_scored_by_their_edits(says):
     says(said)
     report = tasks.measure(correction.task(None), train, held)
     for scores, texts in ((report["model"], said), (report["baselines"]["as it is"], [a for a, _ in pairs]),
-                          (report["baselines"]["confusions and bigrams"], ["he go home", "all is well", "the end", "ok"])):
+                          (report["baselines"]["confusions and bigrams"],
+                           ["he go home", "all is well", "the end", "ok"])):
         assert values(scores) == pytest.approx(edits.scores(*zip(*pairs), texts, "word"))
     assert values(report["model"])["f0.5"] == 0.5 and values(report["model"])["false_positive_rate"] == 0.5
     assert {name: part["examples"] for name, part in report["slices"].items()} == {"with a mistake": 2, "without": 2}
