@@ -29,6 +29,7 @@ BATCH = flags.DEFINE_integer("batch", 16, "Rows at once.")
 TASK = flags.DEFINE_string("task", "", "What is measured; empty: the task that the run was trained for, if any.")
 BEAMS = flags.DEFINE_integer("beams", 1, "Of texts that are written: 1: greedily.")
 LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, as for generate.")
+SPANS = flags.DEFINE_string("spans", "", "Of relations: a run of tagging that finds the spans; empty: they are given.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
 
 
@@ -71,9 +72,8 @@ def _task(lm, name):
     from lmlab.data import corpus
     from lmlab.eval import tasks
     make, ours = tasks.find(name).task, "source" not in lm.config
-    task = make(lm, **configs.taken(make, {"beams": BEAMS.value, "length_penalty": LENGTH_PENALTY.value}))
-    together = f"-{ENSEMBLE.value}" if len(RUN.value) > 1 else ""
-    folder = Path(RUN.value[0]) / "evaluation" / (name + together) if ours else None
+    task = make(lm, **configs.taken(make, {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY, SPANS)}))
+    folder = Path(RUN.value[0], "evaluation", name + (f"-{ENSEMBLE.value}" if len(RUN.value) > 1 else ""))
     data = run.prepare(lm.config, lm.tokenizer, lm.labels) if ours else None
     if PATH.value:
         held = corpus.whole(PATH.value, FIELD.value or lm.config.data.field, reads=run.reads(lm.config)).examples("all")
@@ -81,7 +81,7 @@ def _task(lm, name):
         for path in RUN.value:  # on other text or splits it may have seen what it is measured on
             run.check_text(path, data)
         held = data.corpus.examples(SPLIT.value)
-    report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder)
+    report = tasks.measure(task, list(data.corpus.examples("train")) if ours else [], list(held), folder if ours else None)
     if ours:
         write_json(folder / f"{'path' if PATH.value else SPLIT.value}.json", report | {"runs": RUN.value})
     return json_text(report) if JSON.value else tasks.table(report)

@@ -15,6 +15,8 @@ def probabilities(lm, asked) -> list[np.ndarray]:
       lm: a model with a head for relations. asked: [(text, spans), ...], spans of {"start", "end", "label"} in characters.
     """
     headed.check(lm, "relations")
+    if not asked:
+        return []
     encoded, counts = [], []
     for text, spans in asked:
         pairs = features.pairs(spans, lm.config.objective.heads)
@@ -29,7 +31,7 @@ def relations(lm, asked) -> list[list[dict]]:
     """Of each text [{"head", "tail" (places in its spans), "label", "score"}]: the pairs whose likeliest relation is not
     the one that stands for none. Arguments as in `probabilities`."""
     found = []
-    for (_, spans), p_PC in zip(asked, probabilities(lm, asked) if asked else [], strict=True):
+    for (_, spans), p_PC in zip(asked, probabilities(lm, asked), strict=True):
         told = zip(features.pairs(spans, lm.config.objective.heads), p_PC.argmax(1).tolist(), p_PC, strict=True)
         found.append([{"head": head, "tail": tail, "label": lm.labels[best], "score": float(p_C[best])}
                       for (head, tail), best, p_C in told if lm.labels[best] != lm.config.objective.none])

@@ -1,5 +1,5 @@
 """Relations: what two spans of a text have to do with each other, read at the marks before them (Baldini Soares et al.
-2019, "entity markers - entity start"). Events are relations of the words that tell of them to their arguments."""
+2019, section 3.2, "entity start"). Events are relations of the words that tell of them to their arguments."""
 
 import jax.numpy as jnp
 

@@ -5,7 +5,7 @@ from lmlab.decoding import headed
 from lmlab.decoding.relations import relations
 from lmlab.utils.errors import UserError
 
-_LABELS = ("label", "entity_group", "entity")  # what may say of what kind an entity is
+_LABELS = ("label", "entity_group")  # what may say of what kind an entity is
 
 
 def make(lm):
@@ -13,8 +13,8 @@ def make(lm):
     several.
 
     entities: dicts with "start" and "end", in characters of the text, and "label"; what token-classification gives of a
-    text with aggregation_strategy="simple" will do. head and tail are places in entities, from 0; a pair that is told
-    apart from no relation in no way is left out. score: the relation's probability.
+    text with aggregation_strategy="simple" will do. head and tail are places in entities, from 0; pairs whose likeliest
+    relation is none are left out. score: the relation's probability.
     """
     def call(inputs=None, *, text=None, entities=None):
         headed.check(lm, "relations")
@@ -29,17 +29,19 @@ def make(lm):
 
 def _asked(given) -> tuple[str, list[dict]]:
     """(text, spans) of what a caller gives; UserError where it is none."""
-    if not isinstance(given, dict) or set(given) != {"text", "entities"} or not isinstance(given["text"], str) or not (
-            isinstance(given["entities"], list)):
+    text, entities = (given.get(name) if isinstance(given, dict) else None for name in ("text", "entities"))
+    if not isinstance(text, str) or not isinstance(entities, list):
         raise UserError(f'{str(given)[:80]!r} is no text with entities; give {{"text": "...", "entities": [{{"start": 0, '
                         '"end": 3, "label": "PER"}, ...]}')
-    spans, length = [], len(given["text"])
-    for number, entity in enumerate(given["entities"]):
-        entity = entity if isinstance(entity, dict) else {}
-        start, end, label = (*map(entity.get, ("start", "end")), next((entity[name] for name in _LABELS if name in entity), None))
-        whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (start, end))
-        if not whole or not 0 <= start < end <= length or not isinstance(label, str) or not label.strip():
-            raise UserError(f"entities[{number}] of {given['text'][:40]!r} must have a start and an end in its {length} "
-                            f"characters, and a label; it is {str(given['entities'][number])[:80]}")
-        spans.append({"start": start, "end": end, "label": label.strip()})
-    return given["text"], spans
+    return text, [_span(entity, f"entities[{number}] of {text[:40]!r}", len(text)) for number, entity in enumerate(entities)]
+
+
+def _span(entity, what, length) -> dict:
+    """An entity as a span of a text of so many characters."""
+    found = entity if isinstance(entity, dict) else {}
+    start, end = found.get("start"), found.get("end")
+    label = next((found[name] for name in _LABELS if name in found), None)
+    if not (type(start) is type(end) is int and 0 <= start < end <= length and isinstance(label, str) and label.strip()):
+        raise UserError(f"{what} must have a start and an end in its {length} characters, and a label; it is "
+                        f"{str(entity)[:80]}")
+    return {"start": start, "end": end, "label": label.strip()}

@@ -1,5 +1,5 @@
-"""Pairs of spans of a text as rows: the text with marks around both (Baldini Soares et al. 2019, section 3.2), the labels
-of the spans as its second text."""
+"""Pairs of spans of a text as rows: the text with marks around both, and after each opening mark the span's label (typed
+entity markers: Zhou & Chen 2022, section 3.1)."""
 
 import itertools
 
@@ -9,8 +9,7 @@ from lmlab.data import windows as plans
 from lmlab.data.features import Rows, examples
 from lmlab.utils.errors import UserError
 
-# Roles of the tokens before and after the head and the tail; what stands for each in a tokenizer without the role
-# (Zhou & Chen 2022).
+# Roles of the marks before and after the head and the tail, and what stands for each in a tokenizer without the role.
 MARKS = {"head": "@", "head_end": "@", "tail": "#", "tail_end": "#"}
 
 
@@ -35,43 +34,39 @@ def encode(tokenizer, text: str, spans, asked, length: int) -> list[examples.Enc
       asked: (head, tail), places in spans. length: the most tokens.
     """
     ids, offsets = tokenizer.encode_offsets(text)
-    ids, starts_n = np.array(ids, np.int32), np.array([start for start, _ in offsets], np.int64)
-    ends_n = np.maximum.accumulate(np.array([end for _, end in offsets], np.int64))
+    starts_n, ends_n = np.maximum.accumulate(np.array(offsets, np.int64).reshape(-1, 2)).T
     around = []
     for span in spans:  # the tokens that have a part of it; where it has none, the place where it would stand
         first = int(np.searchsorted(ends_n, span["start"], side="right"))
         around.append((first, max(first, int(np.searchsorted(starts_n, span["end"])))))
-    marks = [np.array([tokenizer.specials[role]] if role in tokenizer.specials else tokenizer.encode(mark), np.int32)
+    marks = [[tokenizer.specials[role]] if role in tokenizer.specials else tokenizer.encode(mark)
              for role, mark in MARKS.items()]
     labels = {span["label"]: tokenizer.encode(span["label"]) for span in spans}
-    comma, found = tokenizer.encode(", "), []
+    empty, found = examples.frame(tokenizer, [], None, length), []
     for head, tail in asked:
-        second = [*labels[spans[head]["label"]], *comma, *labels[spans[tail]["label"]]][:length // 4]
-        bare = examples.frame(tokenizer, [], second, length)
-        first, places = _marked(ids, around[head], around[tail], marks, length - len(bare.ids))
-        one = examples.frame(tokenizer, first.tolist(), second, length)
-        before = int(tokenizer.specials.get("cls", -1) >= 0)
-        found.append(one._replace(places=(places + before).astype(np.int32)))
+        opening = [mark + labels[spans[place]["label"]] for mark, place in zip(marks[::2], (head, tail), strict=True)]
+        marked, places = _marked(ids, (around[head], around[tail]), (opening[0], marks[1], opening[1], marks[3]),
+                                 length - len(empty.ids))
+        one = examples.frame(tokenizer, marked, None, length)
+        found.append(one._replace(places=(places + len(empty.ids) - 1).astype(np.int32)))
     return found
 
 
-def _marked(ids, head, tail, marks, room):
-    """(at most `room` ids with marks before and after the tokens of the head and the tail, the places (2,) of the first
-    mark of each)."""
+def _marked(ids, spans, marks, room):
+    """(at most `room` ids with marks before and after the tokens of a head and a tail, the places (2,) of the first id of
+    each one's opening mark)."""
     # Where marks meet, what ends goes before what begins, what is empty between them, and an inner span stays inside.
     ends = [(span[side], 1 if span[0] == span[1] else 2 - 2 * side, -span[1 - side], 2 * number + side)
-            for number, span in enumerate((head, tail)) for side in (0, 1)]
-    parts, places, at, size = [], np.zeros(4, np.int64), 0, 0
+            for number, span in enumerate(spans) for side in (0, 1)]
+    marked, places, at = [], np.zeros(4, np.int64), 0
     for place, *_, number in sorted(ends):
-        parts += [ids[at:place], marks[number]]
-        places[number] = size + place - at
-        size, at = places[number] + len(marks[number]), place
-    marked = np.concatenate([*parts, ids[at:]])
-    if len(marked) > room:
-        far = np.abs(np.arange(len(marked))[:, None] - places).min(1)
-        kept = np.sort(np.argsort(far, kind="stable")[:room])
-        marked, places = marked[kept], np.searchsorted(kept, places)
-    return marked, places[[0, 2]]
+        marked += ids[at:place]
+        places[number], at = len(marked), place
+        marked += marks[number]
+    marked += ids[at:]
+    far_n = np.abs(np.arange(len(marked))[:, None] - places).min(1)
+    kept = np.sort(np.argsort(far_n, kind="stable")[:room])
+    return [marked[place] for place in kept], np.searchsorted(kept, places[::2])
 
 
 def features(split, tokenizer, *, length, windows, labels, none: str = "no_relation", heads: str = "") -> Rows:
