@@ -4,6 +4,8 @@ import copy
 
 import pytest
 
+from lmlab.data.formats import relations
+
 ROW = {"text": "Ada met Bob in Rome.",
        "spans": [{"start": 0, "end": 3, "label": "PER"}, {"start": 8, "end": 11, "label": "PER"},
                 {"start": 15, "end": 19, "label": "LOC"}],
@@ -33,3 +35,7 @@ def test_what_is_wrong_is_told(refusal, path, value, message):
         target = target[step]
     target[path[-1]] = value
     assert message in refusal("relations", "a.jsonl", [row])
+
+
+def test_a_vocabulary_knows_the_labels_that_a_model_reads():
+    assert relations.texts(ROW) == [ROW["text"], "LOC", "PER"]
