@@ -37,7 +37,7 @@ PRESETS = {
     "relations": dict(data=RELATIONS, **SCRATCH, train=dict(steps=2000, batch=16, length=160, windows="packed"),
                       evals=dict(batch=64)),
     "events": dict(data=EVENTS, **SCRATCH, objective=HEADS, evals=dict(batch=64),
-                   train=dict(steps=1000, batch=8, length=160, windows="packed")),
+                   train=dict(steps=1500, batch=8, length=160, windows="packed")),
     "tiny": dict(
         data=EVENTS, objective=HEADS, tokenizer=dict(name="bytes"), model=presets.get(
             "bert", context=256, width=32, layers=1, heads=2, ff=64, dropout=0.0, pooler=False),

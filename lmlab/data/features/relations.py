@@ -39,8 +39,7 @@ def encode(tokenizer, text: str, spans, asked, length: int) -> list[examples.Enc
     for span in spans:  # the tokens that have a part of it; where it has none, the place where it would stand
         first = int(np.searchsorted(ends_n, span["start"], side="right"))
         around.append((first, max(first, int(np.searchsorted(starts_n, span["end"])))))
-    marks = [[tokenizer.specials[role]] if role in tokenizer.specials else tokenizer.encode(mark)
-             for role, mark in MARKS.items()]
+    marks = _marks(tokenizer)
     labels = {span["label"]: tokenizer.encode(span["label"]) for span in spans}
     empty, found = examples.frame(tokenizer, [], None, length), []
     for head, tail in asked:
@@ -49,6 +48,16 @@ def encode(tokenizer, text: str, spans, asked, length: int) -> list[examples.Enc
                                  length - len(empty.ids))
         one = examples.frame(tokenizer, marked, None, length)
         found.append(one._replace(places=(places + len(empty.ids) - 1).astype(np.int32)))
+    return found
+
+
+def _marks(tokenizer) -> list[list[int]]:
+    """The ids of each of MARKS; UserError where those of a head are not told from those of a tail."""
+    found = [[tokenizer.specials[role]] if role in tokenizer.specials else tokenizer.encode(mark)
+             for role, mark in MARKS.items()]
+    if not found[0] or found[0] == found[2]:
+        raise UserError("config.tokenizer: it has no marks of a head and a tail, nor characters @ and # to stand for them; "
+                        "use a tokenizer that is trained here, or begin from another network")
     return found
 
 

@@ -88,6 +88,8 @@ def test_of_a_long_text_what_is_near_the_marks_stays():
 def test_a_tokenizer_without_the_roles_has_signs():
     one, = relations.encode(plain.Bytes(), "ab", [span(1, 2), span(0, 1, "L")], [(0, 1)], 99)
     assert bytes(one.ids[:-1].tolist()) == b"#La#@Pb@" and one.places.tolist() == [4, 0]
+    with pytest.raises(UserError, match="no marks of a head and a tail, nor characters @ and #"):
+        relations.encode(plain.Chars("ab"), "ab", [span(0, 1), span(1, 2)], [(0, 1)], 99)
 
 
 def test_pairs_are_all_or_of_some_heads():
