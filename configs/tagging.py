@@ -13,6 +13,7 @@ from lmlab.models import presets
 from lmlab.train import optimizer
 
 PEOPLES_DAILY = dict(source="catalog", path="peoples-daily", validation=0.02, test=0.1)
+EVENTS = dict(source="catalog", path="peoples-daily-event-spans", validation=0.05, test=0.2)  # as in relations.py
 BROWN = dict(source="catalog", path="brown", validation=0.05, test=0.1)
 SCRATCH = optimizer.finetuning(rate=1e-3, warmup=50, beta2=0.99)
 MODEL = presets.get("bert", context=128, width=128, layers=2, heads=4, ff=512, dropout=0.1, pooler=False)
@@ -25,6 +26,8 @@ PRESETS = {
     "peoples_daily": dict(data=PEOPLES_DAILY, tokenizer=dict(name="chars"), objective=dict(crf=True), model=MODEL,
                           optimizer=SCRATCH, train=dict(steps=2000, batch=16, length=128, windows="packed"),
                           evals=dict(batch=64)),
+    "events": dict(data=EVENTS, tokenizer=dict(name="chars"), objective=dict(crf=True), model=MODEL, optimizer=SCRATCH,
+                   train=dict(steps=600, batch=16, length=128, windows="packed"), evals=dict(batch=64)),
     "brown": dict(data=BROWN, tokenizer=dict(name="wordpiece", vocab_size=8192), model=MODEL, optimizer=SCRATCH,
                   train=dict(steps=2000, batch=16, length=128, windows="packed"), evals=dict(batch=64)),
 }

@@ -29,6 +29,7 @@ BATCH = flags.DEFINE_integer("batch", 16, "Rows at once.")
 TASK = flags.DEFINE_string("task", "", "What is measured; empty: the task that the run was trained for, if any.")
 BEAMS = flags.DEFINE_integer("beams", 1, "Of texts that are written: 1: greedily.")
 LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, as for generate.")
+SPANS = flags.DEFINE_string("spans", "", "Of relations: a run of tagging that finds the spans; empty: they are given.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
 
 
@@ -43,7 +44,7 @@ def main():
     lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
     _check(lm, task)
-    given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY) if flag.value != flag.default}
+    given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY, SPANS) if flag.value != flag.default}
     if task:
         return print(_task(lm, task, given))
     tasks.check_settings(perplexity.evaluator, given)

@@ -35,6 +35,7 @@ KINDS = {
     "tagging": (ENCODER, "tagging", ("B-PER", "I-PER", "O")),
     "question_answering": (ENCODER, "question_answering", ("start", "end")),
     "multiple_choice": (ENCODER, "multiple_choice", ("right",)),
+    "relations": (ENCODER, "relations", ("no_relation", "in", "of")),
 }
 
 

@@ -32,6 +32,10 @@ EXAMPLES = {  # a file of each kind of examples
     "choices": ("x.jsonl", lambda: "".join(json.dumps({
         "question": f"{i} cats?", "choices": ["no", f"{i}"], "answer": 1}) + "\n" for i in range(200))),
     "similar": ("x.csv", lambda: "anchor,positive\n" + "".join(f"{i} cats,how many? {i}\n" for i in range(200))),
+    "relations": ("x.jsonl", lambda: "".join(json.dumps({
+        "text": f"{i} cats", "spans": [{"start": len(f"{i} "), "end": len(f"{i} cats"), "label": "Meet"},
+                                       {"start": 0, "end": len(f"{i}"), "label": "PER"}],
+        "relations": [{"head": 0, "tail": 1, "label": "agent"}] * (i % 2)}) + "\n" for i in range(200))),
     "messages": ("x.csv", lambda: "user,assistant\n" + "".join(f"{i} cats,how many?\n" for i in range(200)))}
 
 

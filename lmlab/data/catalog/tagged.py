@@ -15,25 +15,35 @@ def _parts_of_speech(_, text):
 
 
 def _entities(_, content):
-    """Lines of word/tag; sentences of them whose words are characters. Two words nr that follow each other are a family
-    and a given name, so one person."""
+    """Lines of word/tag; sentences of them whose words are characters."""
+    for words in sentences(content):
+        tags = [(n, _ENTITIES.get(tag)) for word, tag in words for n in range(len(word))]
+        yield characters("".join(word for word, _ in words), [f"{'I' if n else 'B'}-{name}" if name else "O"
+                                                              for n, name in tags])
+
+
+def sentences(content):
+    """[(word, tag), ...] of each sentence of lines of word/tag. Two words nr that follow each other are a family and a
+    given name, so one word; times that follow each other are one."""
     for line in content.split("\n"):
-        text, tags, ended, family = "", [], False, False
+        words, ended, family = [], False, False
         for part in line.split():
             word, tag = part.rsplit("/", 1)
             if ended and word not in _CLOSING:
-                yield _characters(text, tags)
-                text, tags, family = "", [], False
-            entity, goes_on = _ENTITIES.get(tag), tag == "nr" and family
-            text += word
-            tags += [f"{'I' if number or goes_on else 'B'}-{entity}" if entity else "O" for number in range(len(word))]
+                yield words
+                words, family = [], False
+            last = words[-1][1] if words else ""
+            goes_on = tag == last == "t" or tag == last == "nr" and family
+            if goes_on:
+                word = words.pop()[0] + word
+            words.append((word, tag))
             family = tag == "nr" and not goes_on
             ended = word in _ENDS or ended and word in _CLOSING
-        if text:
-            yield _characters(text, tags)
+        if words:
+            yield words
 
 
-def _characters(text, tags):
+def characters(text, tags):
     """The example of a text and the tags of its characters."""
     return {"text": text, "words": [[place, place + 1] for place in range(len(text))], "tags": tags}
 

@@ -44,15 +44,31 @@ def relation_counts(gold: Sequence[Collection[Relation]], predicted: Sequence[Co
     return counts.of_sets(gold, predicted)
 
 
+def events_of(example: dict, heads: Collection[str]) -> list[Event]:
+    """The events of an example as `relations` takes it: each span whose label is one of `heads` is what tells of one, each
+    relation of which it is the head an argument."""
+    spans = [(span["start"], span["end"]) for span in example["spans"]]
+    return [Event(spans[place], span["label"], tuple((spans[one["tail"]], one["label"]) for one in example["relations"]
+                                                     if one["head"] == place))
+            for place, span in enumerate(example["spans"]) if span["label"] in heads]
+
+
+def triggers(found: Collection[Event]) -> list[tuple[Span, str]]:
+    """What is right of a trigger: (its span, the event's type)."""
+    return [(one.trigger, one.type) for one in found]
+
+
+def arguments(found: Collection[Event]) -> list[tuple[str, Span, str]]:
+    """What is right of an argument: (the event's type, the argument's span, its role)."""
+    return [(one.type, span, role) for one in found for span, role in one.arguments]
+
+
 def events(gold: Sequence[Collection[Event]], predicted: Sequence[Collection[Event]]) -> dict[str, float]:
     """{"trigger_precision", "trigger_recall", "trigger_f1"}, where the trigger's span and the event's type are right,
     and the same of "argument", where its span, its role and the event's type are (Ji & Grishman 2008)."""
-    triggers = lambda one: [(one.trigger, one.type)]
-    arguments = lambda one: [(one.type, span, role) for span, role in one.arguments]
     result = {}
     for kind, parts in (("trigger", triggers), ("argument", arguments)):
-        there, found = ([[part for one in example for part in parts(one)] for example in examples]
-                        for examples in (gold, predicted))
+        there, found = (list(map(parts, examples)) for examples in (gold, predicted))
         result |= {f"{kind}_{name}": value for name, value in
                    counts.scores(counts.of_sets(there, found).sum(axis=0)).items()}
     return result

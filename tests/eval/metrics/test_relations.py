@@ -49,3 +49,14 @@ def test_events_by_hand():
         "trigger_precision": 1 / 2, "trigger_recall": 1 / 2, "trigger_f1": 1 / 2,
         "argument_precision": 1 / 3, "argument_recall": 1 / 3, "argument_f1": 1 / 3})
     assert set(relations.events([[]], [[]]).values()) == {0.0}
+
+
+def test_events_of_an_example():
+    spans = [{"start": 0, "end": 1, "label": "PER"}, {"start": 2, "end": 3, "label": "meet"},
+             {"start": 4, "end": 5, "label": "visit"}]
+    related = [{"head": 1, "tail": 0, "label": "agent"}, {"head": 1, "tail": 2, "label": "time"},
+               {"head": 0, "tail": 2, "label": "of no event"}]
+    found = relations.events_of({"text": "a b c", "spans": spans, "relations": related}, ["meet", "visit"])
+    assert found == [Event((2, 3), "meet", (((0, 1), "agent"), ((4, 5), "time"))), Event((4, 5), "visit", ())]
+    assert relations.triggers(found) == [((2, 3), "meet"), ((4, 5), "visit")]
+    assert relations.arguments(found) == [("meet", (0, 1), "agent"), ("meet", (4, 5), "time")]
