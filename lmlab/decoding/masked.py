@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmlab import run
 from lmlab.data.features import examples, vocabulary
 from lmlab.decoding import headed
 from lmlab.utils.errors import UserError
