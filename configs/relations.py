@@ -4,9 +4,9 @@ Zhou & Chen 2022). Events are relations of the words that tell of them to their 
     ./run.sh train --config=configs/relations.py:PRESET --workdir=runs/NAME [--config.data.path=FILE]
     ./run.sh evaluate --run=runs/NAME --split=test [--spans=RUN]
 
-`--spans` names a run of tagging that finds the spans; without it they are those of the file. All relations and events here
-are made by rule from the tags of a Chinese newspaper (`data/catalog/related.py`): they show that the code learns, not how
-well people's judgements are met.
+`--spans` names a run of tagging that finds the spans; without it they are those of the file. All relations and events
+here are made by rule from the tags of a Chinese newspaper (`data/catalog/related.py`): they show that the code learns,
+not how well people's judgements are met.
 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|

@@ -9,10 +9,10 @@ from lmlab.objectives.relations import of_marks
 
 
 def probabilities(lm, asked) -> list[np.ndarray]:
-    """(P, C) float32 of each text: the probability of each relation of the P pairs that `features.relations.pairs` gives.
+    """(P, C) float32 of each text: the probability of each relation of its P pairs (`features.relations.pairs`).
 
     Args:
-      lm: a model with a head for relations. asked: [(text, spans), ...], spans of {"start", "end", "label"} in characters.
+      lm: a model with a head for relations. asked: [(text, spans), ...], of spans as `encode` takes them.
     """
     headed.check(lm, "relations")
     if not asked:
@@ -28,8 +28,8 @@ def probabilities(lm, asked) -> list[np.ndarray]:
 
 
 def relations(lm, asked) -> list[list[dict]]:
-    """Of each text [{"head", "tail" (places in its spans), "label", "score"}]: the pairs whose likeliest relation is not
-    the one that stands for none. Arguments as in `probabilities`."""
+    """Of each text [{"head", "tail" (places in its spans), "label", "score"}]: the pairs whose likeliest relation is
+    not the one that stands for none. Arguments as in `probabilities`."""
     found = []
     for (_, spans), p_PC in zip(asked, probabilities(lm, asked), strict=True):
         told = zip(features.pairs(spans, lm.config.objective.heads), p_PC.argmax(1).tolist(), p_PC, strict=True)

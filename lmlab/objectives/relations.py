@@ -23,8 +23,8 @@ def check(spec, none="no_relation", smoothing=0.0, **_):
 
 
 def head(spec, labels, **_) -> dict:
-    """The head that the network needs (adapt.heads.Headed): of each token an output a label as a head's mark, and one as
-    a tail's."""
+    """The head that the network needs (adapt.heads.Headed): of each token an output a label as a head's mark, and one
+    as a tail's."""
     return {"outputs": 2 * len(labels), "pool": ""}
 
 
@@ -53,7 +53,7 @@ def loss(apply, params, batch, keys_B=None, *, smoothing: float = 0.0):
 
 
 def of_marks(scores_2X):
-    """(..., C) logits of (..., 2, 2C) outputs at the marks of a head and a tail: a linear function of both states, side by
-    side."""
+    """(..., C) logits of (..., 2, 2C) outputs at the marks of a head and a tail: a linear function of both states, side
+    by side."""
     C = scores_2X.shape[-1] // 2
     return scores_2X[..., 0, :C] + scores_2X[..., 1, C:]

@@ -1,4 +1,4 @@
-"""Relations and events as a user does them: a file of examples in, a measured model out, beside a run that finds spans."""
+"""Relations and events as a user does them: a file of examples in, a measured model out; another run finds spans."""
 
 import json
 import random
@@ -10,8 +10,9 @@ from commands import quick
 
 NAMES = ("Berg", "Lund", "Oslo", "Vik", "Holm", "Dal", "Moe", "Ness")
 pytestmark = pytest.mark.slow
-SMALL = ("--config.data.source=files", "--config.data.test=0.2", "--config.data.validation=0.1", "--config.train.log_every=20",
-         "--config.tokenizer.name=wordpiece", "--config.tokenizer.vocab_size=100", "--config.optimizer.rate=0.01")
+SMALL = ("--config.data.source=files", "--config.data.test=0.2", "--config.data.validation=0.1",
+         "--config.train.log_every=20", "--config.tokenizer.name=wordpiece", "--config.tokenizer.vocab_size=100",
+         "--config.optimizer.rate=0.01")
 
 
 def examples(count, seed=0):
@@ -35,13 +36,15 @@ def runs(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("events"), {}
     rows = list(examples(300))
     (folder / "relations.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "tagging.jsonl").write_text("\n".join(json.dumps({"text": one["text"], "spans": one["spans"]}) for one in rows))
-    more = {"relations": ("--config.objective.heads=Meet", "--config.train.length=48"), "tagging": ("--config.train.length=32",)}
+    spans = [{name: one[name] for name in ("text", "spans")} for one in rows]
+    (folder / "tagging.jsonl").write_text("\n".join(map(json.dumps, spans)))
+    more = {"relations": ("--config.objective.heads=Meet", "--config.train.length=48"),
+            "tagging": ("--config.train.length=32",)}
     for name in more:
         found[name] = folder / name
-        done = quick("train", f"--config=configs/{name}.py:tiny", f"--workdir={found[name]}", "--config.train.steps=200",
-                     f"--config.data.path={folder / name}.jsonl", "--config.train.batch=8", *SMALL, *more[name],
-                     XLA_FLAGS="--xla_force_host_platform_device_count=1")
+        done = quick("train", f"--config=configs/{name}.py:tiny", f"--workdir={found[name]}",
+                     "--config.train.steps=200", f"--config.data.path={folder / name}.jsonl", "--config.train.batch=8",
+                     *SMALL, *more[name], XLA_FLAGS="--xla_force_host_platform_device_count=1")
         assert done.code == 0, done.err
     return found
 
@@ -78,5 +81,5 @@ def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = quick("train", "--config=configs/relations.py:tiny", f"--workdir={tmp_path / 'run'}", *SMALL,
                  "--config.train.batch=8", f"--config.data.path={tmp_path / 'x.jsonl'}")
-    assert done.code != 0 and f"{tmp_path / 'x.jsonl'}, line 2: relations[0].tail is 3, and there are 3 spans" in done.err
-    assert "Traceback" not in done.err
+    assert f"{tmp_path / 'x.jsonl'}, line 2: relations[0].tail is 3, and there are 3 spans" in done.err
+    assert done.code != 0 and "Traceback" not in done.err

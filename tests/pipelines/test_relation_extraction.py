@@ -50,7 +50,8 @@ def test_what_is_said_is_the_likeliest_that_is_not_none(lm):
      r"entities\[1\] of 'the cat sat on mat in paris' must have a start and an end in its 27 characters"),
     ({"text": TEXT, "entities": [{"start": 0, "end": 28, "label": "a"}]}, r"entities\[0\] of"),
     ({"text": TEXT, "entities": [{"start": 0, "end": 1}]}, "and a label"),
-    ({"text": TEXT, "entities": [3]}, "it is 3"), ({"text": TEXT, "entities": [{"start": True, "end": 2, "label": "a"}]}, "it is")])
+    ({"text": TEXT, "entities": [3]}, "it is 3"),
+    ({"text": TEXT, "entities": [{"start": True, "end": 2, "label": "a"}]}, "it is")])
 def test_what_is_no_text_with_entities_is_refused(lm, given, message):
     with pytest.raises(UserError, match=message):
         lmlab.pipeline("relation-extraction", lm)([given])

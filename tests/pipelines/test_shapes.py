@@ -33,7 +33,8 @@ CALLS = {
     "conversational": (([{"role": "user", "content": "who is here?"}],), {"max_new_tokens": 4}),
     "question-answering": ((), {"question": "who sat?", "context": TEXT}),
     "multiple-choice": ((), {"question": "who sat?", "choices": ["a cat", "a dog"]}),
-    "relation-extraction": ((), {"text": TEXT, "entities": [{"start": n, "end": n + 3, "label": "animals"} for n in (0, 4, 8)]}),
+    "relation-extraction": ((), {"text": TEXT, "entities": [
+        {"start": n, "end": n + 3, "label": "animals"} for n in (0, 4, 8)]}),
     "fill-mask": (("the [MASK] sat",), {}),
     "sentence-similarity": (({"source_sentence": TEXT, "sentences": ["a dog", "the mat"]},), {}),
     "zero-shot-classification": ((TEXT,), {"candidate_labels": "animals, towns"}),
@@ -120,7 +121,7 @@ def test_many_are_each_alone(task, kind):
     elif task == "multiple-choice":
         inputs = [{"question": text, "choices": ["a cat", "the dog in paris", "sport"]} for text in MANY]
     elif task == "relation-extraction":
-        spans = [{"start": start, "end": start + 4, "label": label} for start, label in ((0, "a"), (6, "dog"), (12, "a"))]
+        spans = [{"start": n, "end": n + 4, "label": label} for n, label in ((0, "a"), (6, "dog"), (12, "a"))]
         inputs = [{"text": text, "entities": [one for one in spans if one["end"] <= len(text)]} for text in MANY]
     elif task == "fill-mask":
         inputs = [f"{text} [MASK] on" for text in MANY] + ["[MASK] a [MASK]"]

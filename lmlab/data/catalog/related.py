@@ -33,9 +33,9 @@ def _relations(_, content):
 
 
 def _events(_, content):
-    """Sentences with a meeting, a visit or an arrival, and at most ten spans in all. The agent is the person next before
-    it, the time that next before it, each at most 12 words away; up to the next pause, again of at most 12 words, each
-    person is a patient of a meeting, and the first place the place of another event."""
+    """Sentences with a meeting, a visit or an arrival, and at most ten spans in all. The agent is the person next
+    before it, the time that next before it, each at most 12 words away; up to the next pause, again of at most 12
+    words, each person is a patient of a meeting, and the first place the place of another event."""
     for words in tagged.sentences(content):
         kinds, found = _kinds(words), []
         for place in (n for n, kind in enumerate(kinds) if kind in "AMV"):
@@ -61,8 +61,8 @@ def _event_spans(name, content):
 
 
 def _example(words, kinds, letters, found, sizes):
-    """The example of a sentence, if it is short and has as many spans as `sizes` allows. letters: those of the words that
-    are spans. found: (head, tail, label) in numbers of words, tail -1 where there is none."""
+    """The example of a sentence, if it is short and has as many spans as `sizes` allows. letters: those of the words
+    that are spans. found: (head, tail, label) in numbers of words, tail -1 where there is none."""
     texts, numbers = [word for word, _ in words], [n for n, kind in enumerate(kinds) if kind in letters]
     starts = list(itertools.accumulate(map(len, texts), initial=0))
     if len(numbers) in sizes and starts[-1] <= _LONGEST:
@@ -75,7 +75,8 @@ def _example(words, kinds, letters, found, sizes):
 _DAILY = tagged.ENTRIES["peoples-daily"]
 ENTRIES = {
     "peoples-daily-relations": _DAILY._replace(
-        name="People's Daily, January 1998, with relations made by rule from its tags", kind="relations", parse=_relations),
+        name="People's Daily, January 1998, with relations made by rule from its tags", kind="relations",
+        parse=_relations),
     "peoples-daily-events": _DAILY._replace(
         name="People's Daily, January 1998, with events made by rule from its tags", kind="relations", parse=_events),
     # the words that tell of those events, and the people, places, organisations and times that may be arguments of them

@@ -1,5 +1,5 @@
-"""Pairs of spans of a text as rows: the text with marks around both, and after each opening mark the span's label (typed
-entity markers: Zhou & Chen 2022, section 3.1)."""
+"""Pairs of spans of a text as rows: the text with marks around both, and after each opening mark the span's label
+(typed entity markers: Zhou & Chen 2022, section 3.1)."""
 
 import itertools
 
@@ -19,15 +19,15 @@ def names(found, none: str = "no_relation") -> tuple[str, ...]:
 
 
 def pairs(spans, heads: str = "") -> list[tuple[int, int]]:
-    """(head, tail): every two of the spans, both ways round. heads: the labels that a head may have, with | between them;
-    "": any."""
+    """(head, tail): every two of the spans, both ways round. heads: the labels that a head may have, with | between
+    them; "": any."""
     may = heads.split("|") if heads else {span["label"] for span in spans}
     return [(head, tail) for head, tail in itertools.permutations(range(len(spans)), 2) if spans[head]["label"] in may]
 
 
 def encode(tokenizer, text: str, spans, asked, length: int) -> list[examples.Encoded]:
-    """Pairs of a text's spans, each framed, with the places of the marks before the head and the tail. Of a text that is
-    too long the tokens stay that are nearest to a mark.
+    """Pairs of a text's spans, each framed, with the places of the marks before the head and the tail. Of a text that
+    is too long the tokens stay that are nearest to a mark.
 
     Args:
       tokenizer: with "cls", or texts begin with nothing. spans: {"start", "end", "label"} in characters of the text.
@@ -56,14 +56,14 @@ def _marks(tokenizer) -> list[list[int]]:
     found = [[tokenizer.specials[role]] if role in tokenizer.specials else tokenizer.encode(mark)
              for role, mark in MARKS.items()]
     if not found[0] or found[0] == found[2]:
-        raise UserError("config.tokenizer: it has no marks of a head and a tail, nor characters @ and # to stand for them; "
-                        "use a tokenizer that is trained here, or begin from another network")
+        raise UserError("config.tokenizer: it has no marks of a head and a tail, nor characters @ and # to stand for "
+                        "them; use a tokenizer that is trained here, or begin from another network")
     return found
 
 
 def _marked(ids, spans, marks, room):
-    """(at most `room` ids with marks before and after the tokens of a head and a tail, the places (2,) of the first id of
-    each one's opening mark)."""
+    """(at most `room` ids with marks before and after the tokens of a head and a tail, the places (2,) of the first id
+    of each one's opening mark)."""
     # Where marks meet, what ends goes before what begins, what is empty between them, and an inner span stays inside.
     ends = [(span[side], 1 if span[0] == span[1] else 2 - 2 * side, -span[1 - side], 2 * number + side)
             for number, span in enumerate(spans) for side in (0, 1)]
@@ -82,8 +82,8 @@ def features(split, tokenizer, *, length, windows, labels, none: str = "no_relat
     """Rows of the pairs of each text's spans, each with its relation.
 
     Args:
-      split: of examples with relations. tokenizer, length: as `encode` takes them. windows: "stream", one pair a row, or
-        "packed", as many as fit. labels: as `names` gives them. none: the relation of two spans that have none.
+      split: of examples with relations. tokenizer, length: as `encode` takes them. windows: "stream", one pair a row,
+        or "packed", as many as fit. labels: as `names` gives them. none: the relation of two spans that have none.
       heads: as in `pairs`; events are relations whose heads are the words that tell of them.
     Returns:
       Rows as `examples.rows` gives, with label (B, S) int32, the number of the relation; each pair has two words, its
@@ -109,6 +109,6 @@ def features(split, tokenizer, *, length, windows, labels, none: str = "no_relat
     if more:
         examples.say(f"{more} pairs of spans of {whose} have a further relation, which is not taught")
     if lost:
-        examples.say(f"{lost} relations of {whose} are of a span with itself or of one that config.objective.heads={heads!r} "
-                     "does not name, and are not taught")
+        examples.say(f"{lost} relations of {whose} are of a span with itself or of one that "
+                     f"config.objective.heads={heads!r} does not name, and are not taught")
     return examples.rows(encoded, length, windows, {"label": ("example", np.int32)}, lambda n: {"label": told[n]})

@@ -45,8 +45,8 @@ def relation_counts(gold: Sequence[Collection[Relation]], predicted: Sequence[Co
 
 
 def events_of(example: dict, heads: Collection[str]) -> list[Event]:
-    """The events of an example as `relations` takes it: each span whose label is one of `heads` is what tells of one, each
-    relation of which it is the head an argument."""
+    """The events of an example as `relations` takes it: each span whose label is one of `heads` is what tells of one,
+    each relation of which it is the head an argument."""
     spans = [(span["start"], span["end"]) for span in example["spans"]]
     return [Event(spans[place], span["label"], tuple((spans[one["tail"]], one["label"]) for one in example["relations"]
                                                      if one["head"] == place))

@@ -1,4 +1,4 @@
-"""Relations between spans of texts; and events, which are relations of the words that tell of them to their arguments."""
+"""Relations between spans of texts; events, which are relations of the words that tell of them to their arguments."""
 
 import functools
 from collections import Counter
@@ -23,13 +23,15 @@ def task(lm, spans="") -> Task:
 
     spans: a run, trained for tagging on the same texts, that finds the spans; "": they are given.
     """
+    headed.check(lm, "relations")
     objective, finder = lm.config.objective, _finder(lm, spans) if spans else None
 
     def compared(examples, rule):
         asked = [(one["text"], one["spans"]) for one in examples]
         if finder:
             texts = [one["text"] for one in examples]
-            asked = [(text, [{"start": one.start, "end": one.end, "label": one.label} for one in tagging.entities(said)])
+            asked = [(text, [{"start": one.start, "end": one.end, "label": one.label}
+                             for one in tagging.entities(said)])
                      for text, said in zip(texts, tagging.tag(finder, texts), strict=True)]
         return _counts(lm, examples, [{"spans": found, "relations": said}
                                       for (_, found), said in zip(asked, rule(asked), strict=True)])
@@ -52,8 +54,9 @@ def _finder(lm, folder):
     headed.check(finder, "tagging")
     for name in ("validation", "test", "folds", "fold"):
         if finder.config.data[name] != lm.config.data[name]:
-            raise UserError(f"{folder} was trained with config.data.{name}={finder.config.data[name]}, and this run with "
-                            f"{lm.config.data[name]}, so that it may have seen what is held out; train it with the same")
+            raise UserError(f"{folder} was trained with config.data.{name}={finder.config.data[name]}, and this run "
+                            f"with {lm.config.data[name]}, so that it may have seen what is held out; train it with "
+                            "the same")
     return finder
 
 
@@ -114,7 +117,8 @@ def _usual(key, certain, train, objective, asked) -> list[list[dict]]:
     for example in train:
         right = {(one["head"], one["tail"]): one["label"] for one in example["relations"]}
         for pair in pairs(example["spans"], objective.heads):
-            seen.setdefault(key(example["text"], example["spans"], *pair), Counter())[right.get(pair, objective.none)] += 1
+            name = key(example["text"], example["spans"], *pair)
+            seen.setdefault(name, Counter())[right.get(pair, objective.none)] += 1
     best = {}
     for name, found in seen.items():
         found = {label: count for label, count in found.items() if label != objective.none} if certain else found

@@ -107,7 +107,8 @@ def split(*more):
 
 @pytest.mark.parametrize("windows", ["stream", "packed"])
 def test_rows_hold_every_pair_with_its_relation(windows):
-    rows = relations.features(split({"head": 2, "tail": 0, "label": "of"}), BYTES, length=64, windows=windows, labels=NAMES)
+    found = split({"head": 2, "tail": 0, "label": "of"})
+    rows = relations.features(found, BYTES, length=64, windows=windows, labels=NAMES)
     batch = rows.make(np.arange(rows.count), np.zeros(rows.count, int), 0)
     found = {}
     for b, k in np.argwhere(batch["weights"]).tolist():
@@ -127,7 +128,8 @@ def test_events_ask_of_their_triggers_alone(capsys):
 
 
 def test_of_two_relations_of_a_pair_the_first_is_taught(capsys):
-    rows = relations.features(split({"head": 0, "tail": 1, "label": "of"}), BYTES, length=64, windows="stream", labels=NAMES)
+    found = split({"head": 0, "tail": 1, "label": "of"})
+    rows = relations.features(found, BYTES, length=64, windows="stream", labels=NAMES)
     assert rows.make(np.array([0]), np.array([0]), 0)["label"].tolist() == [[1]]
     assert "1 pairs of spans of asked (train) have a further relation" in capsys.readouterr().err
 

@@ -13,6 +13,8 @@ CHATS = [{"messages": [USER | {"content": f"who is in {word} ?"}, ANSWER | {"con
 TAGGED = [{"text": "paris is here", "words": [[0, 5], [6, 8], [9, 13]], "tags": ["B-PER", "O", "O"]}] * 3
 ANSWERED = {"answers": [{"text": "cat", "start": 4}]}
 QUESTIONS = [{"id": "1", "question": "who sat ?", "context": "the cat sat", **ANSWERED}] * 3
+RELATED = [{"text": "paris is in france", "relations": [{"head": 0, "tail": 1, "label": "in"}],
+            "spans": [{"start": 0, "end": 5, "label": "towns"}, {"start": 12, "end": 18, "label": "towns"}]}] * 3
 # What each task is measured on, and which kinds of model do it; the rest of them are refused.
 ALL = {
     "classification": ([{"text": "a cat", "label": label} for label in models.LABELS],
@@ -24,6 +26,7 @@ ALL = {
                     "relations": [{"head": 0, "tail": 1, "label": "in"}]}] * 3, ("relations",)),
     "multiple_choice": ([{"question": "who sat ?", "choices": ["a cat", "paris"], "answer": 0}] * 3,
                         ("multiple_choice", "decoder")),
+    "relations": (RELATED, ("relations",)),
     "dialogue": (CHATS, ("decoder",)),
     "preference": ([{"prompt": [USER], "chosen": "a cat", "rejected": "a dog"}] * 3, ("decoder",)),
     "retrieval": ([{"anchor": "a cat", "positive": "the mat"}, {"anchor": "sport", "positive": "towns"}], (*models.KINDS,)),
