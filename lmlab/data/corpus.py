@@ -132,8 +132,8 @@ def _what(kind: str) -> str:
 def _check_kind(source: sources.Source, split: str, dedup: str, shots: int) -> None:
     """Raises a UserError where the settings are of text and the source has examples, or the other way round."""
     if source.kind != "text" and (split == "tail" or dedup == "paragraph"):
-        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {source.name} holds {_what(source.kind)}, "
-                        "which stay whole; use document and document")
+        raise UserError(f"config.data.split={split}, config.data.dedup={dedup}: {source.name} holds "
+                        f"{_what(source.kind)}, which stay whole; use document and document")
     if shots and source.kind != "labelled":
         raise UserError(f"config.data.shots={shots} is of labelled examples, and {source.name} holds "
                         f"{_what(source.kind)}; set it to 0")

@@ -1,4 +1,4 @@
-"""SetFit (Tunstall et al. 2022): few labelled texts, compared with one another, tune an encoder; a head learns after it.
+"""SetFit (Tunstall et al. 2022): few labelled texts, compared with one another, tune an encoder; a head learns after.
 
 The head is a second run: config.objective.name=classification, config.init_from=the first.
 """
@@ -17,8 +17,8 @@ def check(spec, rounds=20, **_):
 
 
 def features(split, tokenizer, *, length, windows, rounds: int = 20):
-    """Rows of scored pairs (`similar.features`). rounds: R of the paper, the pairs of texts with the same label, and with
-    another, that each label gives (`similar.of_labels`)."""
+    """Rows of scored pairs (`similar.features`). rounds: R of the paper, the pairs of texts with the same label, and
+    with another, that each label gives (`similar.of_labels`)."""
     pairs = similar.of_labels(split.examples, rounds)
     return similar.features(split._replace(examples=pairs), tokenizer, length=length, windows=windows, kind="cosine")
 

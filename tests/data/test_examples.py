@@ -130,7 +130,8 @@ def test_few_shots_are_the_first_of_each_label_in_training_alone(labelled, tmp_p
     assert len({one["label"] for one in train}) * 3 == few.counts["train"] and few.fingerprint != whole.fingerprint
     assert list(few.examples("validation")) == list(whole.examples("validation"))
     (tmp_path / "text.txt").write_text("words " * 2000)
-    for arguments, message in (({"path": str(tmp_path / "text.txt"), "shots": 3}, "shots=3 is of labelled examples, and"),
+    text = str(tmp_path / "text.txt")
+    for arguments, message in (({"path": text, "shots": 3}, "shots=3 is of labelled examples, and"),
                                ({"path": labelled, "reads": "labelled", "shots": -1}, "shots=-1 must be at least 0")):
         with pytest.raises(UserError, match=message):
             corpus.build(**arguments)

@@ -17,8 +17,8 @@ FOUND = [{"anchor": "the cat", "positive": "a dog ran", "negative": "paris"},
          {"anchor": "who is here", "positive": "a dog ran", "negative": "in france about animals"},
          {"anchor": "the cat", "positive": "the mat is here", "negative": "the cat"},
          {"anchor": "sport", "positive": "towns", "negative": "animals"}, {"anchor": "a park", "positive": "the park"}]
-SCORED = [{"first": "the cat", "second": "a dog ran", "score": 0.5}, {"first": "paris", "second": "france", "score": 1.0},
-          {"first": "sport", "second": "the mat", "score": -1.0}]
+SCORED = [{"first": "the cat", "second": "a dog ran", "score": 0.5},
+          {"first": "paris", "second": "france", "score": 1.0}, {"first": "sport", "second": "the mat", "score": -1.0}]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_without_likenesses_it_is_torchs_cross_entropy(lm):
     torch = pytest.importorskip("torch")
     found = [FOUND[0], FOUND[3]]
     e = unit(lm, {text for one in found for text in one.values()})
-    logits = [[e[one["anchor"]] @ e[text] for role in ("positive", "negative") for text in (found[0][role], found[1][role])]
-              for one in found]
+    texts = [one[role] for role in ("positive", "negative") for one in found]
+    logits = [[e[one["anchor"]] @ e[text] for text in texts] for one in found]
     wanted = torch.nn.functional.cross_entropy(torch.tensor(np.array(logits)) / 0.2, torch.arange(2), reduction="sum")
     assert float(loss(lm, batch(found, "packed", "ranking"), temperature=0.2)[0]["loss"][0]) == pytest.approx(
         wanted.item(), rel=2e-4)
@@ -102,7 +102,8 @@ def test_rows_of_padding_have_finite_gradients(lm, kind):
     made = batch(FOUND if kind == "ranking" else SCORED, "packed", kind, [-1])
     function = objectives.build("contrastive", kind=kind)
     for part in (made, {name: value[-1:] for name, value in made.items()}):
-        grads = jax.jit(jax.grad(lambda params, part=part: function(lm.model.apply, params, part)[0]["loss"][0]))(lm.params)
+        total = lambda params, part=part: function(lm.model.apply, params, part)[0]["loss"][0]
+        grads = jax.jit(jax.grad(total))(lm.params)
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
     assert not any(np.any(x) for x in jax.tree.leaves(grads))
 

@@ -22,8 +22,8 @@ def _answers(_, text):
 
 
 def _passages(_, text):
-    """Questions and the passages that answer them; of those about one passage the first, so that no passage stands in two
-    splits."""
+    """Questions and the passages that answer them; of those about one passage the first, so that no passage stands in
+    two splits."""
     seen = set()
     for one in _answers(_, text):
         if one["answers"] and one["context"] not in seen:

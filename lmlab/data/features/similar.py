@@ -15,8 +15,8 @@ _ROLES = {"ranking": ("anchor", "positive", "negative"), "cosine": ("first", "se
 
 
 def of_labels(found: list[dict], rounds: int) -> list[dict]:
-    """Scored pairs of labelled texts (Tunstall et al. 2022, section 3): for each label `rounds` pairs of texts that have
-    it, of score 1, and `rounds` of one that has it and one that has not, of score 0. The same for the same texts.
+    """Scored pairs of labelled texts (Tunstall et al. 2022, section 3): for each label `rounds` pairs of texts that
+    have it, of score 1, and `rounds` of one that has it and one that has not, of score 0. The same for the same texts.
 
     Raises:
       UserError: where an example has several labels or two texts, or all have the same one.
@@ -43,11 +43,11 @@ def features(split, tokenizer, *, length, windows, kind: str = "ranking") -> Row
 
     Args:
       split: of similar texts: for "ranking" with an anchor and a positive, for "cosine" with a score. tokenizer: with
-        "cls", or the texts begin with nothing. length: T. windows: "stream", one pair a row (with its negative, where it
-        has one), or "packed", as many as fit.
+        "cls", or the texts begin with nothing. length: T. windows: "stream", one pair a row (with its negative, where
+        it has one), or "packed", as many as fit.
     Returns:
-      Rows as `examples.rows` gives, segment k being a text, with (B, S) int32: pair, the number of its pair from 1; role;
-      text, a number from 1, equal for equal texts; anchor, that of its pair's anchor; and score (B, S) float32.
+      Rows as `examples.rows` gives, segment k being a text, with (B, S) int32: pair, the number of its pair from 1;
+      role; text, a number from 1, equal for equal texts; anchor, that of its pair's anchor; and score (B, S) float32.
     Raises:
       UserError: where an example is of the other kind, or a text would have fewer than LEAST tokens.
     """
@@ -69,7 +69,8 @@ def features(split, tokenizer, *, length, windows, kind: str = "ranking") -> Row
         values += [{"pair": pair, "role": role, "text": numbers[text], "anchor": numbers[mine[0]],
                     "score": one.get("score", 0.0)} for role, text in enumerate(mine, ANCHOR)]
     if cut:
-        examples.say(f"{cut} of the {len(found)} pairs of {whose} are cut to config.train.length={length} tokens in all")
+        examples.say(f"{cut} of the {len(found)} pairs of {whose} are cut to config.train.length={length} tokens in "
+                     "all")
     widths = {name: ("example", np.int32) for name in ("pair", "role", "text", "anchor")}
     return examples.rows(framed, length, windows, widths | {"score": ("example", np.float32)}, values.__getitem__,
                          together=[len(mine) for mine in texts])

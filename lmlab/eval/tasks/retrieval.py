@@ -16,8 +16,8 @@ METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10")
 
 
 def task(lm) -> Task:
-    """The task of a network that embeds texts. Each anchor is looked up among all positives and negatives of the examples;
-    a system says of each example METRICS, (N, 4)."""
+    """The task of a network that embeds texts. Each anchor is looked up among all positives and negatives of the
+    examples; a system says of each example METRICS, (N, 4)."""
     by_cosine = lambda lm, queries, texts: embedding.cosines(embedding.embed(lm, queries), embedding.embed(lm, texts))
     systems = {"BM25": _bm25}
     if lm.config.init_from:

@@ -1,4 +1,4 @@
-"""Search and similarity with vectors that are known: the places and the ranks told by hand, and by scikit-learn and scipy."""
+"""Search and similarity with vectors that are known: the places and the ranks by hand, scikit-learn and scipy."""
 
 import types
 
