@@ -27,7 +27,8 @@ MINILM = dict(init_from="catalog:minilm-l6-v2", model=dict(dropout=0.1))
 
 PRESETS = {
     "search": dict(data=PASSAGES, **MINILM, optimizer=optimizer.finetuning(rate=5e-5),
-                   evals=dict(task="retrieval", batch=64), train=dict(steps=120, batch=16, length=256, windows="stream")),
+                   evals=dict(task="retrieval", batch=64),
+                   train=dict(steps=120, batch=16, length=256, windows="stream")),
     "setfit": dict(data=FEW, **MINILM, objective=dict(name="setfit"), optimizer=optimizer.finetuning(rate=1e-4),
                    train=dict(steps=60, batch=4, length=128, windows="packed")),
     "tiny": dict(

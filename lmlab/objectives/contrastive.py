@@ -60,7 +60,8 @@ def loss(apply, params, batch, keys_B=None, *, kind: str = "ranking", temperatur
 
 def sides(pair_N, role_N, text_N, anchor_N, per_row):
     """(own_NN, rival_NN): whether text m is the positive, or the second text, of text n, which is an anchor; and
-    whether it is a negative for it. pair_N, role_N, text_N, anchor_N: as features.similar has them, 0 for none; per_row: S."""
+    whether it is a negative for it. pair_N, role_N, text_N, anchor_N: as features.similar has them, 0 for none.
+    per_row: S."""
     row_N = jnp.arange(len(pair_N)) // per_row  # of a pair that stands in two rows each has its own
     same = lambda a_N: a_N[:, None] == a_N
     is_anchor_N1, is_positive_N = (role_N == ANCHOR)[:, None], role_N == POSITIVE

