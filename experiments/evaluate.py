@@ -30,6 +30,7 @@ TASK = flags.DEFINE_string("task", "", "What is measured; empty: the task that t
 BEAMS = flags.DEFINE_integer("beams", 1, "Of texts that are written: 1: greedily.")
 LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beams, as for generate.")
 SPANS = flags.DEFINE_string("spans", "", "Of relations: a run of tagging that finds the spans; empty: they are given.")
+SHOTS = flags.DEFINE_integer("shots", 4, "Of in_context: examples of each label in the prompt.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of the table.")
 
 
@@ -44,7 +45,7 @@ def main():
     lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
     task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
     _check(lm, task)
-    given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY, SPANS) if flag.value != flag.default}
+    given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY, SPANS, SHOTS) if flag.value != flag.default}
     if task:
         return print(_task(lm, task, given))
     tasks.check_settings(perplexity.evaluator, given)
@@ -75,7 +76,7 @@ def _task(lm, name, given):
     tasks.check_settings(module.task, given)
     task = module.task(lm, **given)
     train, held = heldout.examples(lm, RUN.value if ours else [], getattr(module, "READS", None), path=PATH.value,
-                                   field=FIELD.value, split=SPLIT.value)
+                                   field=FIELD.value, split=SPLIT.value, learns=task.learns)
     together = f"-{ENSEMBLE.value}" if len(RUN.value) > 1 else ""
     folder = Path(RUN.value[0]) / "evaluation" / (name + together) if ours else None
     report = tasks.measure(task, train, held, folder)

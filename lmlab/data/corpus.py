@@ -169,11 +169,15 @@ def _check_counts(source: sources.Source, counts: dict[str, int], met: Counter, 
                         "or hold out other shares (config.data.validation, config.data.test)")
 
 
+def source_of(path: str) -> tuple[str, str]:
+    """(source, path) of `build`: of "catalog:NAME" the catalog's, else files."""
+    return ("catalog", path.removeprefix("catalog:")) if path.startswith("catalog:") else ("files", path)
+
+
 def whole(path: str, field: str = "text", *, reads: str | None = None) -> Corpus:
     """All text, or examples, of the files that `path` names (or "catalog:NAME") as one split, "all", nothing left out:
     to be scored as it is."""
-    source, name = ("catalog", path.removeprefix("catalog:")) if path.startswith("catalog:") else ("files", path)
-    read = _open(source, name, field, "", "", readers.refuse, reads)
+    read = _open(*source_of(path), field, "", "", readers.refuse, reads)
     documents = lambda _: filter(None, map(cleaning.valid_unicode, read.streams["all"]()))
     digest, count = hashlib.sha256(_mark(read)), 0
     for text in documents("all"):

@@ -68,7 +68,7 @@ class Rows:
         """Each row `times` times, side by side."""
         self.texts, self._starts, self._ends = ([x for x in rows for _ in range(times)]
                                                 for rows in (self.texts, self._starts, self._ends))
-        self.cache = _repeat(self.cache, times)
+        self.cache = repeat(self.cache, times)
 
     def _begin(self, left):
         """Makes a new cache; returns how many slots the texts need that are to be read into it."""
@@ -143,7 +143,8 @@ def _encode(model, params, encoder, cache):
 
 
 @functools.partial(jax.jit, static_argnames="times")
-def _repeat(cache, times):
+def repeat(cache, times):
+    """A cache with each row `times` times, side by side."""
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0) if x.ndim else x, cache)
 
 

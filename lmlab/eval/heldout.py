@@ -5,14 +5,16 @@ from lmlab.data import corpus
 from lmlab.utils.errors import UserError
 
 
-def examples(lm, folders, reads=None, *, path="", field="", split="validation") -> tuple[list[dict], list[dict]]:
+def examples(lm, folders, reads=None, *, path="", field="", split="validation",
+             learns=False) -> tuple[list[dict], list[dict]]:
     """(train, held): what baselines learn from (nothing, where the model's own data are of another kind) and what is
     scored.
 
     Args:
       lm: the model. folders: of its runs; none for a model from elsewhere. reads: the kind of examples; None: what
         the model learned from. path: files, or catalog:NAME; "": a split of the runs' own data. field: as
-        config.data.field; "": as in training.
+        config.data.field; "": as in training. split: of the runs' own data; where the model `learns` in the
+        prompt, of what path names, as config.data would split it.
     Raises:
       UserError: where the runs have no such examples, or were trained on other text than their data hold now.
     """
@@ -22,6 +24,9 @@ def examples(lm, folders, reads=None, *, path="", field="", split="validation") 
         if not path:
             raise UserError(f"{folders[0]} was trained on other data than the {reads} examples that this task is "
                             "measured on; name such with --path=")
+        if learns:
+            built = corpus.build(*corpus.source_of(path), field=field or "text", reads=reads)
+            return list(built.examples("train")), list(built.examples(split))
         return [], list(corpus.whole(path, field or "text", reads=reads).examples("all"))
     data = run.prepare(lm.config, lm.tokenizer, lm.labels) if folders else None
     if path:

@@ -22,7 +22,8 @@ class Task(NamedTuple):
     """How a task is measured. What a system says of N examples is one column, `said`: an array or a list of N items.
 
     Attributes:
-      predict: examples -> said, by the model. baselines: {name: (training examples, examples) -> said}.
+      predict: examples -> said, by the model; with `learns` (training examples, examples) -> said. baselines: {name:
+        (training examples, examples) -> said}.
       gold: examples -> the columns that are compared with. statistics: {name: (said, *gold) -> a number}, the first the
         one that the task is known by. slices: examples -> {name: the places of those that belong to it}.
       parts: (said, *gold) -> {name: (how many, the first metric of them)} of what lies within examples, as each type of
@@ -37,6 +38,7 @@ class Task(NamedTuple):
     parts: Callable = lambda said, *gold: {}
     draw: Callable | None = None
     notes: Callable = lambda examples: {}
+    learns: bool = False
 
 
 def find(name) -> Any:
@@ -45,10 +47,10 @@ def find(name) -> Any:
 
 
 def check_settings(function, given) -> None:
-    """Raises a UserError where `function` does not take a setting of how texts are written."""
+    """Raises a UserError where `function` does not take one of these settings."""
     for name, value in given.items():
         if name not in configs.defaults(function):
-            raise UserError(f"--{name}={value} is of tasks that write texts, and here none is written; leave it out")
+            raise UserError(f"--{name}={value} changes nothing in what is measured here; leave it out")
 
 
 def measure(task, train, held, folder=None) -> dict:
@@ -61,7 +63,8 @@ def measure(task, train, held, folder=None) -> dict:
       over examples.
     """
     gold = task.gold(held)
-    said = {"model": task.predict(held)} | {name: say(train, held) for name, say in task.baselines.items()}
+    said = {"model": task.predict(train, held) if task.learns else task.predict(held)}
+    said |= {name: say(train, held) for name, say in task.baselines.items()}
     scores = {name: {metric: _score(statistic, column, gold) for metric, statistic in task.statistics.items()}
               for name, column in said.items()}
     first, statistic = next(iter(task.statistics.items()))

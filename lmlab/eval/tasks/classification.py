@@ -18,7 +18,7 @@ def task(lm) -> Task:
     gold = lambda examples: (np.stack([labelled.target(one["label"], labels, kind) for one in examples]),)
     predict = lambda examples: classification.probabilities(
         lm, [one["text"] for one in examples], [one.get("pair") for one in examples])
-    learned = functools.partial(_linear, labels, kind)
+    learned = functools.partial(linear, labels, kind)
     usual = functools.partial(_usual, labels, kind)
     name = "TF-IDF + ridge regression" if kind == "number" else "TF-IDF + logistic regression"
     return Task(predict, {name: learned, "mean" if kind == "number" else "majority": usual}, gold, STATISTICS[kind],
@@ -50,7 +50,7 @@ def _text(example):
     return example["text"] if pair is None else example["text"] + "\n" + "\n".join(f"2:{word}" for word in pair.split())
 
 
-def _linear(labels, kind, train, held):
+def linear(labels, kind, train, held):
     """TF-IDF of words and pairs of words (of characters, where no spaces set words apart), and a linear model."""
     from sklearn import feature_extraction, linear_model, multiclass, pipeline
     apart = sum(len(one["text"].split()) for one in train) / max(1, sum(len(one["text"]) for one in train)) > 0.05
