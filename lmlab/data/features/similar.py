@@ -18,6 +18,8 @@ def of_labels(found: list[dict], rounds: int) -> list[dict]:
     """Scored pairs of labelled texts (Tunstall et al. 2022, section 3): for each label `rounds` pairs of texts that
     have it, of score 1, and `rounds` of one that has it and one that has not, of score 0. The same for the same texts.
 
+    One example alone makes none.
+
     Raises:
       UserError: where an example has several labels or two texts, or all have the same one.
     """
@@ -25,13 +27,13 @@ def of_labels(found: list[dict], rounds: int) -> list[dict]:
         raise UserError("config.objective.name=setfit compares single texts, and an example has a pair; use "
                         "classification")
     names = np.array([labelled.labels_of(one["label"], "single")[0] for one in found])
-    if len(set(names)) < 2:
+    if len(found) > 1 and len(set(names)) < 2:
         raise UserError("config.objective.name=setfit tells labels apart, and all examples have the same one; give two")
     pair = lambda a, b, score: {"first": found[a]["text"], "second": found[b]["text"], "score": score}
     rng, made = np.random.default_rng(0), []
     for name in sorted(set(names)):
         mine, others = np.flatnonzero(names == name), np.flatnonzero(names != name)
-        for _ in range(rounds):
+        for _ in range(rounds if len(others) else 0):
             if len(mine) > 1:
                 made.append(pair(*rng.choice(mine, 2, replace=False), 1.0))
             made.append(pair(rng.choice(mine), rng.choice(others), 0.0))

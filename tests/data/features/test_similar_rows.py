@@ -80,6 +80,7 @@ def test_setfit_pairs_are_as_many_of_one_label_as_of_two():
     for pair in pairs:
         assert pair["score"] == float(pair["first"][0] == pair["second"][0]) and pair["first"] != pair["second"]
     of = lambda score: Counter(pair["first"][0] for pair in pairs if pair["score"] == score)
+    assert similar.of_labels(found[:1], rounds=20) == []
     assert of(1.0) == dict.fromkeys("abc", 20) and of(0.0) == dict.fromkeys("abcd", 20)  # one d has no other
 
 
