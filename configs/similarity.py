@@ -27,14 +27,13 @@ MINILM = dict(init_from="catalog:minilm-l6-v2", model=dict(dropout=0.1))
 
 PRESETS = {
     "search": dict(data=PASSAGES, **MINILM, optimizer=optimizer.finetuning(rate=5e-5),
-                   evals=dict(task="retrieval", batch=64),
-                   train=dict(steps=120, batch=16, length=256, windows="stream")),
+                   evals=dict(batch=64), train=dict(steps=120, batch=16, length=256, windows="stream")),
     "setfit": dict(data=FEW, **MINILM, objective=dict(name="setfit"), optimizer=optimizer.finetuning(rate=1e-4),
                    train=dict(steps=60, batch=4, length=128, windows="packed")),
     "tiny": dict(
         data=PASSAGES, tokenizer=dict(name="bytes"), model=presets.get(
             "bert", context=256, width=32, layers=1, heads=2, ff=64, dropout=0.0, pooler=False),
-        optimizer=optimizer.finetuning(rate=1e-3, warmup=5), evals=dict(task="retrieval"),
+        optimizer=optimizer.finetuning(rate=1e-3, warmup=5),
         train=dict(steps=20, batch=4, length=256, windows="packed", log_every=1)),
 }
 

@@ -43,7 +43,7 @@ def main():
     if BATCH.value < 1:
         raise UserError(f"--batch={BATCH.value} must be at least 1")
     lm = run.together([run.load(folder, STEP.value) for folder in RUN.value or [""]], ENSEMBLE.value)
-    task = TASK.value or lm.config.evals.task or run.reads(lm.config) and lm.config.objective.name
+    task = TASK.value or run.task(lm.config)
     _check(lm, task)
     given = {flag.name: flag.value for flag in (BEAMS, LENGTH_PENALTY, SPANS, SHOTS) if flag.value != flag.default}
     if task:
@@ -56,12 +56,12 @@ def main():
             data = run.Data(text, lm.tokenizer, store.prepare(text, lm.tokenizer, scratch + "/tokens"))
             split, documents = data.split("all"), text.documents("all")
         else:
-            data = run.prepare(lm.config, lm.tokenizer)
+            data = run.prepare(lm.config, lm.tokenizer, lm.labels)
             for folder in RUN.value:
                 run.check_text(folder, data)
             split, documents = data.split(SPLIT.value), data.corpus.documents(SPLIT.value)
         unit = run.unit(lm.config)
-        batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value)
+        batches = run.eval_batches(lm.config, split, lm.tokenizer, BATCH.value, labels=lm.labels)
         score = perplexity.evaluator(lm.model, objective, batches, split.meta, unit=unit)
         scores = score(lm.params) | {name: split.meta[name] for name in ("bytes", "documents")} | {"step": lm.step}
         scores |= baselines.lzma_bits_per_byte([], documents) if unit == "text" else {}

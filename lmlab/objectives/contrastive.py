@@ -9,6 +9,7 @@ from lmlab.models import pooling
 from lmlab.objectives import losses
 
 READS = "similar"  # the kind of examples that it learns from
+TASK = "retrieval"
 UNIT = "pair"      # what the loss is a mean over
 SPECIALS = ("cls",)
 WHOLE = False

@@ -8,6 +8,7 @@ from lmlab.objectives import contrastive, losses
 from lmlab.objectives.contrastive import LOGITS, SPECIALS, UNIT, WHOLE  # noqa: F401
 
 READS = "labelled"  # the kind of examples that it learns from
+TASK = ""           # a run is measured by the objective itself
 
 
 def check(spec, rounds=20, **_):

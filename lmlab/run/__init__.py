@@ -8,7 +8,7 @@
 from lmlab.run.batches import Data, eval_batches, padding, prepare, train_batches
 from lmlab.run.building import (
     build_model, build_objective, build_optimizer, check, complete, from_presets, initialiser, predicts, reads,
-    sections, targets, trains, unit)
+    sections, targets, task, trains, unit)
 from lmlab.run.ensembles import Ensemble, together
 from lmlab.run.folder import (
     check_text, describe_text, has_begun, load_config, load_labels, load_tokenizer, read_record,

@@ -113,6 +113,12 @@ def reads(config) -> str | None:
     return getattr(objectives.find(config.objective.name), "READS", None)
 
 
+def task(config) -> str:
+    """The task that a run is measured by: config.evals.task, or that of its objective; "": by the objective itself."""
+    usual = config.objective.name if reads(config) else ""
+    return config.evals.task or getattr(objectives.find(config.objective.name), "TASK", usual)
+
+
 def initialiser(config, model):
     """key -> parameters of a new model, boxed with the names of their logical axes, as config.adapt keeps them: with
     adapters, in four bits."""

