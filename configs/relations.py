@@ -11,8 +11,8 @@ not how well people's judgements are met.
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | events of a Chinese newspaper, made by rule | 2 CPU cores | a minute, reading above all | a smoke test |
-| relations | who holds an office of what, what is part of what | 2 CPU cores | not run here | not known |
-| events | meetings, visits, arrivals: who, whom, where, when | 2 CPU cores | not run here | not known |
+| relations | who holds an office of what, what is part of what | 2 CPU cores | 4 min beside other work | F1 0.785 (rule by words between: 0.901) |
+| events | meetings, visits, arrivals: who, whom, where, when | 2 CPU cores | 108 s beside other work | arguments F1 0.416 (rules: 0.416), triggers 0.807, both found |
 
 `events` and `configs/tagging.py:events`, which finds what tells of them, are two halves:
 

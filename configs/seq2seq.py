@@ -5,7 +5,7 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | signatures of Python's functions -> what they do | 2 CPU cores | 248 s | 4.01 nats a token, 25.0 % right (unigram 6.13, 5.8 %) |
-| multi30k | Multi30k en-de (data.path=train.en+train.de) | 2 CPU cores | TIME | BLEU |
+| multi30k | Multi30k en-de (data.path=train.en+train.de) | 2 CPU cores | 49 min beside other work | BLEU 39.4 with 4 beams |
 | base | data.path=pairs of yours (WMT 2014 en-de) | 8 GPUs | not run here | the paper: 27.3 BLEU |
 
 `base` is the paper's: 100,000 steps of about 25,000 tokens on either side (here 200 rows of 128, packed), Adam (beta2

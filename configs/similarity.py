@@ -7,8 +7,8 @@ similarity, and for labels of which there are few examples (SetFit: Tunstall et 
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | questions and the passages that answer them, from scratch | 2 CPU cores | seconds | a smoke test |
-| search | the same (Disfl-QA), MiniLM tuned | 2 CPU cores | not run here | not known |
-| setfit | eight questions of each type (TREC), compared; MiniLM tuned | 2 CPU cores | not run here | not known |
+| search | the same (Disfl-QA), MiniLM tuned | 2 CPU cores | 6 min beside other work | recall@1 0.911 of 101 (before tuning 0.931, BM25 0.931) |
+| setfit | eight questions of each type (TREC), compared; MiniLM tuned | 2 CPU cores | 43 s | then with a head: accuracy 0.813 |
 
 `setfit` is the first half, `configs/classification.py:trec_setfit` the second, a head on what it has learned:
 

@@ -6,6 +6,9 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | people, places, organisations in a Chinese newspaper | 2 CPU cores | a minute, reading above all | a smoke test |
+| peoples_daily | the same, whole | 2 CPU cores | 4.4 min | strict F1 0.774 (most frequent tag of a character: 0.136) |
+| brown | parts of speech of the Brown Corpus | 2 CPU cores | 5.1 min | accuracy 0.932 (most frequent tag of a word: 0.902) |
+| events | what tells of events, and what may take part | 2 CPU cores | 84 s beside other work | strict F1 0.560 (0.376) |
 """
 
 from lmlab import run
