@@ -19,10 +19,11 @@ def task(lm) -> Task:
     those of the network that training began from, a mean over the tokens of the first answer, in nats."""
     likelihood.check(lm)
     start = run.load(lm.config.init_from) if lm.config.init_from else None
+    began = _once(lambda texts: likelihood.of_texts(start, texts)) if start is not None else None
     systems = {"longer answer": lambda train, held: _column(_longer(held), _NOT_SAID)}
     if start is not None:
-        systems["before training"] = lambda train, held: _column(_scores(lm, start, None, held), 0.0)
-    return Task(functools.partial(_model, lm, start), systems, _gold, {"accuracy": _accuracy, "kl": _kl})
+        systems["before training"] = lambda train, held: _column(_scores(lm, began, None, held), 0.0)
+    return Task(functools.partial(_model, lm, start, began), systems, _gold, {"accuracy": _accuracy, "kl": _kl})
 
 
 def _alone(examples):
@@ -71,21 +72,35 @@ def _answers(lm, examples):
     return [pair[:1] if kind == "kto" else pair for pair in texts]
 
 
-def _scores(lm, model, start, examples):
-    """(N,): the log-likelihood of an answer less that by `start`; without one, per token. Of pairs the difference."""
+def _once(function):
+    """The function, which remembers what it gave last: two systems ask the same of a large network."""
+    asked, found = None, None
+
+    def remembered(texts):
+        nonlocal asked, found
+        key = [text.ids.tobytes() for text in texts]
+        if key != asked:
+            asked, found = key, function(texts)
+        return found
+    return remembered
+
+
+def _scores(lm, say, against, examples):
+    """(N,): the log-likelihood of an answer less that by `against`; without one, per token. Of pairs the difference.
+    say, against: texts -> what likelihood.of_texts gives."""
     texts = _answers(lm, examples)
     flat = [text for pair in texts for text in pair]
-    sums = likelihood.of_texts(model, flat)
+    sums = say(flat)
     each = sums[:, 0] / np.maximum(sums[:, 1], 1)
-    if start is not None:
-        each = sums[:, 0] - likelihood.of_texts(start, flat)[:, 0]
+    if against is not None:
+        each = sums[:, 0] - against(flat)[:, 0]
     each = each.reshape(len(texts), -1)
     return each[:, 0] if each.shape[1] == 1 else each[:, 0] - each[:, 1]
 
 
-def _model(lm, start, examples):
+def _model(lm, start, began, examples):
     """By what the objective makes larger: for orpo, and without a start, the mean log-likelihood of a token."""
-    against = None if lm.config.objective.get("kind", "orpo") == "orpo" else start
+    against = None if lm.config.objective.get("kind", "orpo") == "orpo" else began
     kl_N = _NOT_SAID if start is None else likelihood.divergences(
         lm, start, [pair[0] for pair in _answers(lm, examples)])
-    return _column(_scores(lm, lm, against, examples), kl_N)
+    return _column(_scores(lm, functools.partial(likelihood.of_texts, lm), against, examples), kl_N)
