@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that a bare `pytest` finds lmlab, experiments and configs too
 
-from lmlab.utils.files import cache_dir  # noqa: E402  (imports no jax)
+from lmlab.utils import environment  # noqa: E402  (imports no jax)
+from lmlab.utils.files import cache_dir  # noqa: E402  (nor does this)
 
 # All of this is read when jax is first imported, here or in a program that a test starts.
 os.environ["JAX_PLATFORMS"] = os.environ.get("LMLAB_TEST_PLATFORM") or "cpu"
@@ -19,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 DEVICES = "--xla_force_host_platform_device_count"
 if DEVICES not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}=8".strip()
-os.environ.setdefault("NPROC", "32")  # threads: devices that meet take one each (environment.set_up_jax)
+environment.let_meet(8)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -13,6 +13,7 @@ from lmlab.utils import processes
 from lmlab.utils.files import cache_dir
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+CONCURRENT = "--xla_cpu_enable_concurrency_optimized_scheduler"
 
 
 def set_up_jax():
@@ -21,15 +22,8 @@ def set_up_jax():
 
     XLA's level O1 for GPUs is its latency-hiding scheduler, pipelined collectives and double buffering of loops. As a
     setting of JAX, unlike a flag in XLA_FLAGS, it cannot end the process where a version does not know it.
-
-    CPU devices that are simulated get threads enough (NPROC overrides): each holds one while it waits for the others in
-    a collective, and with as many threads as cores several collectives at once wait for ever.
     """
     import jax
-    simulated = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    devices = max(jax.config.jax_num_cpu_devices, *map(int, simulated), 1)
-    if devices > 1:
-        os.environ.setdefault("NPROC", str(max(4 * devices, os.cpu_count())))
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -37,6 +31,23 @@ def set_up_jax():
     several = _gpus() > 1 or _gpus() and os.environ.get(processes.SIGNS[0])
     if several and "XLA_FLAGS" not in os.environ and jax.config.jax_optimization_level == "UNKNOWN":
         jax.config.update("jax_optimization_level", "O1")
+    simulated = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    let_meet(max(jax.config.jax_num_cpu_devices, *map(int, simulated), 1))
+
+
+def let_meet(devices: int):
+    """Before JAX starts: lets CPU devices meet in collectives, `devices` simulated in each process (1: none is).
+
+    They get threads enough (NPROC overrides): each holds one while it waits for the others, and with as many threads as
+    cores several collectives at once wait for ever. And they come to collectives that do not need each other in one
+    order (XLA_FLAGS overrides): XLA's schedule for concurrency leaves it to chance, and two that wait for each other in
+    different ones wait for ever.
+    """
+    if devices > 1:
+        os.environ.setdefault("NPROC", str(max(4 * devices, os.cpu_count())))
+    flags = os.environ.get("XLA_FLAGS", "")
+    if (devices > 1 or os.environ.get(processes.SIGNS[0])) and CONCURRENT not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {CONCURRENT}=false".strip()
 
 
 def _gpus():

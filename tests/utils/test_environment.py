@@ -63,3 +63,20 @@ def test_communication_is_hidden_on_several_gpus_unless_told_otherwise(env, leve
     settings.update("jax_optimization_level", "O2")
     environment.set_up_jax()
     assert settings.jax_optimization_level == "O2"
+
+
+@pytest.mark.parametrize("devices,env,flags,threads", [
+    (1, {}, "", None), (8, {}, "--xla_cpu_enable_concurrency_optimized_scheduler=false", "32"),
+    (1, {"JAX_COORDINATOR_ADDRESS": "a:1"}, "--xla_cpu_enable_concurrency_optimized_scheduler=false", None),
+    (8, {"NPROC": "9", "XLA_FLAGS": "--a=1"}, "--a=1 --xla_cpu_enable_concurrency_optimized_scheduler=false", "9"),
+    (8, {"XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=true"},
+     "--xla_cpu_enable_concurrency_optimized_scheduler=true", "32")])
+def test_cpu_devices_meet_in_one_order_unless_told_otherwise(devices, env, flags, threads, monkeypatch):
+    for name in ("XLA_FLAGS", "NPROC", "JAX_COORDINATOR_ADDRESS"):
+        monkeypatch.setenv(name, "")  # what is set below is unset again
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment.os, "cpu_count", lambda: 2)
+    environment.let_meet(devices)
+    assert (environment.os.environ.get("XLA_FLAGS", ""), environment.os.environ.get("NPROC")) == (flags, threads)
