@@ -1,6 +1,7 @@
 """Learning to learn from few examples: parameters from which some steps of gradient descent on an episode's few
 examples lead far: MAML (Finn et al. 2017) and Reptile (Nichol et al. 2018)."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -51,7 +52,8 @@ def loss(apply, params, batch, keys_B=None, *, method: str = "maml", inner: int 
     def outcome(params, episode, key, weights_S):
         """(the sum over S of -log p(label), that of what is right)."""
         one = {name: value[None] for name, value in {**episode, "weights": weights_S}.items()}
-        logits_SC = classification.outputs(apply, params, one, None if key is None else key[None])[0][0]
+        with nn.logical_axis_rules(()):  # the batch that a mesh splits is that of the episodes, not this one of one row
+            logits_SC = classification.outputs(apply, params, one, None if key is None else key[None])[0][0]
         nll_S, correct_S = losses.cross_entropy(logits_SC, episode["label"])
         return (nll_S * weights_S).sum(), (correct_S * weights_S).sum()
 
