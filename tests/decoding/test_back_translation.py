@@ -13,6 +13,7 @@ from lmlab.utils.errors import UserError
 TEXTS = ["the cat sat on the mat", "", "paris is in france", "a dog ran " * 40]
 
 
+@pytest.mark.slow
 def test_each_text_is_translated_there_and_back():
     lm = tasks.model("encoder-decoder")
     found = back_translated(lm, lm, TEXTS, temperature=0)

@@ -30,7 +30,7 @@ def alone(lm, shown, text, label):
     return sum(log_p[at - 1, ids[at]] for at in range(len(ids) - len(said), len(ids)))
 
 
-@pytest.mark.parametrize("shown", [SHOWN, []])
+@pytest.mark.parametrize("shown", [SHOWN, pytest.param([], marks=pytest.mark.slow)])
 def test_the_prompt_read_once_is_each_prompt_alone(lm, shown):
     found = in_context.log_likelihoods(lm, shown, TEXTS, models.LABELS)
     wanted = [[alone(lm, shown, text, label) for label in models.LABELS] for text in TEXTS[:4]]

@@ -86,6 +86,7 @@ def test_the_task_is_measured_beside_its_baselines(tuned):
     assert (tuned[0] / "evaluation" / "classification" / "confusion.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_run_resumes_where_what_it_began_from_is_gone(place, tuned, tmp_path):
     (place / "encoder").rename(tmp_path / "elsewhere")
     try:

@@ -8,6 +8,7 @@ import pytest
 import lmlab
 from commands import quick
 
+pytestmark = pytest.mark.slow
 NAMES = ("Berg", "Lund", "Oslo", "Vik", "Holm", "Dal")  # each of a person and of a place
 
 

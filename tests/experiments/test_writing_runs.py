@@ -8,6 +8,7 @@ import pytest
 import lmlab
 from commands import quick
 
+pytestmark = pytest.mark.slow
 WORDS = dict(zip("cat dog bird mouse horse one two three red blue".split(),
                  "Katze Hund Vogel Maus Pferd ein zwei drei rot blau".split()))
 

@@ -83,7 +83,8 @@ def by_hand(params, network, teacher, batch, section, temperature):
     return temperature ** 2 * (p * jnp.log(p / q)).sum()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind if kind != "seq2seq" else pytest.param(kind, marks=pytest.mark.slow)
+                                  for kind in KINDS])
 def test_the_loss_and_its_gradient_are_the_formula_s(kind, lively, assert_close):
     (network, teacher), batch, section = networks(kind, lively)
 

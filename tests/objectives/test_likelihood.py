@@ -38,7 +38,8 @@ def log_p(lm, text):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("windows, short", [("packed", 7), ("packed", 1024), ("stream", 7)])
+@pytest.mark.parametrize("windows, short", [
+    pytest.param("packed", 7, marks=pytest.mark.slow), ("packed", 1024), ("stream", 7)])
 def test_each_text_is_as_if_alone(lms, texts, windows, short, monkeypatch):
     monkeypatch.setattr(likelihood, "_SHORT", short)
     found, apart = (function(*lms[:n], texts, windows) for n, function in
