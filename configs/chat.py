@@ -7,6 +7,9 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | small talk (chatterbot), from scratch | 2 CPU cores | 20 seconds | a smoke test |
+| small_talk | the same, a network of yours | 2 CPU cores | 27 s | recall@1 0.692 of 13 (BM25 0.385), from the quickstart |
+| alpaca | 784 instructions | 2 CPU cores | 21 min beside other work | held-out loss 1.632 (before: 1.738) |
+| dpo | 205 pairs of answers | 2 CPU cores | 19 min beside other work | accuracy 0.698 of 63 (before: 0.492) |
 
 `alpaca` tunes SmolLM2 (135M, instruct) to instructions, `dpo` to preferences, both with low-rank adapters; dpo begins
 from another run with --config.init_from=runs/NAME.
