@@ -8,7 +8,7 @@ mistakes that were put there.
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | Chinese sentences of learners (SIGHAN 2015) | 2 CPU cores | seconds | a smoke test |
-| english | Brown Corpus, misspelt | 2 CPU cores | not run here | not known |
+| english | Brown Corpus, misspelt | 2 CPU cores | 7.7 min for 500 steps | F0.5 0.711 (confusions and bigrams: 0.920) |
 | chinese | People's Daily with homophones; sighan15 stays unseen | 2 CPU cores | not run here | not known |
 """
 
