@@ -6,6 +6,8 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | OpenBookQA, 500 questions | 2 CPU cores | seconds | a smoke test |
+| openbookqa | the same, MiniLM tuned | 2 CPU cores | 5.4 min | accuracy 0.359 of 117 (longest choice 0.393): too few to learn from |
+| piqa | PIQA | 2 CPU cores | not run here | not known |
 """
 
 from lmlab import run
