@@ -13,6 +13,7 @@
 | trec_few, trec_setfit | eight questions of each kind | 2 CPU cores | 39 s, 25 s beside other work | 0.734, 0.813 (TF-IDF 0.527) |
 | sentiment_zh | Chinese reviews, from scratch | 2 CPU cores | 54 s | 0.840 (TF-IDF 0.836) |
 | trec_distilled | questions; runs/trec is the teacher of two of its layers | 2 CPU cores | 2.8 min beside other work | 0.908 |
+| boolq | questions, yes or no, beside a passage | 2 CPU cores | not run here | not known |
 | trec_augmented | questions, with easy data augmentation and mixup | 2 CPU cores | not run here | not known |
 
 `trec_distilled,distil.soft=0` begins from the same layers and learns from the labels alone.
