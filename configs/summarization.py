@@ -6,7 +6,7 @@
 | preset | text | hardware | time | expected |
 |---|---|---|---|---|
 | tiny | XSum, from scratch | 2 CPU cores | seconds | a smoke test |
-| xsum | XSum, 999 articles, their first 250 words | 2 CPU cores | 19 min beside other work for 40 steps | ROUGE-1 22.5 (LEAD-3 18.7) |
+| xsum | XSum, 999 articles, their first 250 words | 2 CPU cores | 12 min beside other work for 40 steps | ROUGE-1 22.5 (LEAD-3 18.7) |
 
 `xsum` tunes SmolLM2 (135M, instruct) with low-rank adapters. What was not tuned is measured by `./run.sh evaluate
 --run=catalog:smollm2-135m-instruct --task=summarization --path=PAIRS --field=ARTICLE,SUMMARY`. An encoder-decoder
