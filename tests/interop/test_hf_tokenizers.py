@@ -59,6 +59,7 @@ def test_our_bpe_gives_the_same_ids_for_every_text(size, docs):
     assert all(theirs.decode(ours.encode(text), skip_special_tokens=False) == text for text in texts)
 
 
+@pytest.mark.slow
 def test_our_unigram_gives_the_same_ids_but_for_ties(docs):
     ours = tokenizers.build("unigram", 512, corpus=docs)
     theirs = interop._library(ours)

@@ -57,6 +57,7 @@ def test_each_text_is_as_if_alone(lms, texts, windows, short, monkeypatch):
     assert likelihood.of_texts(lms[0], []).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_in_pieces_is_the_whole(lms, packed):
     batch, lm = packed(4, 24, V, padding=1)[0], lms[0]
     batch["weights"] *= np.random.default_rng(0).random(batch["weights"].shape) < 0.5

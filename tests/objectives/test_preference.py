@@ -148,7 +148,7 @@ def test_no_gradient_goes_through_the_shift_of_kto(model, params):
     assert all(not np.asarray(leaf).any() for leaf in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("kind", ["dpo", "orpo"])
+@pytest.mark.parametrize("kind", [pytest.param("dpo", marks=pytest.mark.slow), "orpo"])
 def test_packed_is_alone(kind, model, params, assert_close):
     prepared = None if kind == "orpo" else (model, params[1])
     loss = objectives.build("preference", vocab_size=V, kind=kind)

@@ -94,7 +94,7 @@ def test_loss_and_gradients_on_any_mesh_with_any_accumulation(name, accumulation
 
 @pytest.mark.parametrize("name,accumulation", [
     ("mixed", 2), *slow(("fsdp", 1), ("tensor", 1), ("mixed_context", 2), ("pmap", 2))])
-@pytest.mark.parametrize("kind", ["experts", "bert", "encoder_decoder"])
+@pytest.mark.parametrize("kind", ["experts", "bert", pytest.param("encoder_decoder", marks=pytest.mark.slow)])
 def test_so_it_is_for_every_kind(kind, name, accumulation, case, make_strategy, tap, assert_close):
     check(case(kind), name, accumulation, make_strategy, tap, assert_close)
 
