@@ -77,16 +77,16 @@ class Rows:
             if len(text) - self._starts[b] > context:
                 self._starts[b], self._ends[b] = len(text) - max(1, context // 2), len(text)
         longest = max(len(t) - s for t, s in zip(self.texts, self._starts, strict=True))
-        T = min(_bucket(longest), context) if longest > 1 else 1
+        T = min(bucket(longest), context) if longest > 1 else 1
         self._limit, self._used = min(context - longest, left) + T, 0
-        self.cache = transformer.init_cache(self.spec, len(self.texts), _bucket(self._limit))
+        self.cache = transformer.init_cache(self.spec, len(self.texts), bucket(self._limit))
         if self.spec.encoder_layers:
             self.cache = _encode(self.model, self.params, self._encoder_input(), self.cache)
         return T
 
     def _encoder_input(self):
         """The prompts, padded on the right."""
-        S = min(_bucket(max(map(len, self._prompts))), self.spec.context)
+        S = min(bucket(max(map(len, self._prompts))), self.spec.context)
         tokens_BS, segments_BS = np.zeros((2, len(self._prompts), S), np.int32)
         for b, prompt in enumerate(self._prompts):
             tokens_BS[b, :len(prompt)], segments_BS[b, :len(prompt)] = prompt, 1
@@ -148,7 +148,17 @@ def repeat(cache, times):
     return jax.tree.map(lambda x: jnp.repeat(x, times, axis=0) if x.ndim else x, cache)
 
 
-def _bucket(length):
+def around(spec, tokenizer) -> tuple[int, int]:
+    """The ids that a model reads before and after a text, -1 for none."""
+    if spec.encoder_layers:
+        return tokenizer.specials.get("bos", -1), tokenizer.eod
+    if spec.attends == "full":
+        return tokenizer.specials.get("cls", -1), tokenizer.eod
+    return tokenizer.specials.get("bos", tokenizer.eod), -1
+
+
+def bucket(length):
+    """How many slots `length` tokens are given: few shapes are compiled."""
     step = max(BUCKET, (1 << (length - 1).bit_length()) // 8 if length else 0)
     return -(-length // step) * step
 

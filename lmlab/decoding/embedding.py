@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from lmlab.data.cleaning import valid_unicode
+from lmlab.decoding.cached import around
 from lmlab.utils.errors import UserError
 
 _ROWS = 32  # texts a step
@@ -67,12 +68,7 @@ def _states(model, params, tokens_BT, segments_BT):
 
 def _around(lm, ids, length):
     """The ids with the tokens that the model reads before and after a text, `length` in all."""
-    spec, specials, eod = lm.model.spec, lm.tokenizer.specials, lm.tokenizer.eod
-    before, after = specials.get("bos", eod), -1
-    if spec.encoder_layers:
-        before, after = specials.get("bos", -1), eod
-    elif spec.attends == "full":
-        before, after = specials.get("cls", -1), eod
+    before, after = around(lm.model.spec, lm.tokenizer)
     room = length - (before >= 0) - (after >= 0)
     return [i for i in (before, *ids[:max(room, 0)], after) if i >= 0]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmlab.data.cleaning import valid_unicode
-from lmlab.decoding.cached import BUCKET, repeat
+from lmlab.decoding.cached import around, bucket, repeat
 from lmlab.models import transformer
 from lmlab.objectives import likelihood
 from lmlab.utils.errors import UserError
@@ -42,8 +42,8 @@ def log_likelihoods(lm, shown, texts, labels) -> np.ndarray:
     """(N, C) float64: log p(label | those shown, the text) in nats. The prompt is read once for all. A text that does
     not fit loses its end. Arguments as in `probabilities`."""
     tokenizer, context = lm.tokenizer, lm.model.spec.context
-    begin = [i for i in (tokenizer.specials.get("bos", tokenizer.eod),) if i >= 0]
-    prompt = [*begin, *tokenizer.encode("".join(written(*pair) for pair in shown))]
+    before, _ = around(lm.model.spec, tokenizer)
+    prompt = [i for i in (before, *tokenizer.encode("".join(written(*pair) for pair in shown))) if i >= 0]
     said = tokenizer.encode_batch([f" {label}" for label in labels])
     asked, (question,) = tokenizer.encode_batch(list(map(written, texts))), tokenizer.encode_batch(["\nLabel:"])
     room = context - len(prompt) - max(map(len, said))
@@ -53,7 +53,7 @@ def log_likelihoods(lm, shown, texts, labels) -> np.ndarray:
     asked = [ids if len(ids) <= room else [*ids[:room - len(question)], *question] for ids in asked]
     tails = [(ids, label) for ids in asked for label in said]
     order = sorted(range(len(tails)), key=lambda n: sum(map(len, tails[n])))
-    longest = -(-max(len(ids) + len(label) for ids, label in tails) // BUCKET) * BUCKET
+    longest = bucket(max(len(ids) + len(label) for ids, label in tails))
     model, params = transformer.unstack(lm.model, jax.device_put(lm.params))
     cache = transformer.init_cache(lm.model.spec, 1, len(prompt) + longest)
     if prompt:
@@ -61,7 +61,7 @@ def log_likelihoods(lm, shown, texts, labels) -> np.ndarray:
     cache, found = repeat(cache, _ROWS), np.zeros(len(tails))
     for start in range(0, len(order), _ROWS):
         rows = order[start:start + _ROWS]
-        T = min(-(-sum(map(len, tails[rows[-1]])) // BUCKET) * BUCKET, longest)
+        T = bucket(sum(map(len, tails[rows[-1]])))  # at most `longest`: the rounding keeps the order
         tokens_BT, learned_BT = np.zeros((_ROWS, T), np.int32), np.zeros((_ROWS, T), bool)
         positions_BT = np.full((_ROWS, T), -1, np.int32)
         for b, row in enumerate(rows):

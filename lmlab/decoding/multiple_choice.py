@@ -8,6 +8,7 @@ import numpy as np
 from lmlab.data import loader
 from lmlab.data.features import choices, examples
 from lmlab.decoding import headed
+from lmlab.decoding.cached import around
 from lmlab.objectives import losses
 from lmlab.utils.errors import UserError
 
@@ -44,7 +45,7 @@ def likelihoods(lm, questions) -> list[np.ndarray]:
     if spec.attends != "causal" or spec.encoder_layers:
         raise UserError("only a decoder tells how likely a choice is, and this model has no head for multiple choice; "
                         "train one (config.objective.name=multiple_choice), or use a decoder")
-    before, encoded = tokenizer.specials.get("bos", tokenizer.eod), []
+    (before, _), encoded = around(spec, tokenizer), []
     for one in questions:
         prompt = tokenizer.encode(" ".join([*([one["context"]] if "context" in one else []), one["question"]]))
         for choice in one["choices"]:

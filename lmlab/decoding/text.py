@@ -9,7 +9,7 @@ from lmlab.data import chat
 from lmlab.data.cleaning import valid_unicode
 from lmlab.data.features import sequences
 from lmlab.decoding import beam, sampling
-from lmlab.decoding.cached import continuations
+from lmlab.decoding.cached import around, continuations
 from lmlab.utils.errors import UserError
 
 UNFINISHED = "�"  # how tokenizers decode bytes that are no whole character (yet)
@@ -110,9 +110,7 @@ def _ids(lm, prompt, number):
         if wrong is not None:
             raise UserError(f"prompt {number} holds the id {wrong}; the model has ids from 0 to {spec.vocab_size - 1}")
         return [int(i) for i in prompt]
-    before, after = tokenizer.specials.get("bos", tokenizer.eod), -1
-    if spec.encoder_layers:
-        before, after = tokenizer.specials.get("bos", -1), tokenizer.eod
+    before, after = around(spec, tokenizer)
     ids = [i for i in (before, *_encode(tokenizer, prompt), after) if i >= 0]
     if not ids:
         raise UserError(f"prompt {number} is empty, and the tokenizer has no token that begins a text; write something")

@@ -5,6 +5,7 @@ import numpy as np
 from lmlab.data.features import examples
 from lmlab.data.features.dialogue import Learned
 from lmlab.decoding import headed
+from lmlab.decoding.cached import around
 from lmlab.objectives import likelihood
 from lmlab.utils.errors import UserError
 
@@ -36,9 +37,9 @@ def by_likelihood(lm, texts, hypotheses) -> np.ndarray:
     A text whose hypothesis would not fit in the context loses its beginning.
     """
     tokenizer, eod = lm.tokenizer, lm.tokenizer.eod
-    start = [i for i in (tokenizer.specials.get("bos", eod),) if i >= 0]
+    before, _ = around(lm.model.spec, tokenizer)
     said = tokenizer.encode_batch([" " + hypothesis for hypothesis in hypotheses])
-    prompts = [[*start, *ids] or [eod] for ids in [*tokenizer.encode_batch(texts), []]]
+    prompts = [[i for i in (before, *ids) if i >= 0] or [eod] for ids in [*tokenizer.encode_batch(texts), []]]
     learned = [Learned(np.array([*prompt, *ids], np.int32), np.repeat(np.float32([0, 1]), [len(prompt), len(ids)]))
                for prompt in prompts for ids in said]
     sums_NH = likelihood.of_texts(lm, learned)[:, 0].reshape(len(prompts), len(hypotheses))

@@ -35,5 +35,5 @@ def examples(lm, folders, reads=None, *, path="", field="", split="validation",
         for folder in folders:  # on other text or splits it may have seen what it is measured on
             run.check_text(folder, data)
         held = data.corpus.examples(split)
-    learns = data is not None and data.corpus.kind != "text"
-    return list(data.corpus.examples("train")) if learns else [], list(held)
+    labelled = data is not None and data.corpus.kind != "text"
+    return list(data.corpus.examples("train")) if labelled else [], list(held)

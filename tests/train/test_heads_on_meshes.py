@@ -37,6 +37,7 @@ KINDS = {  # features, settings of the loss, settings of the head (None: none)
     "episodes": (functools.partial(episodes.features, labels=("1", "2"), ways=2, shots=1, queries=1, held=0.0),
                  dict(inner=2, rate=0.3), dict(outputs=2)),
     "contrastive": (similar.features, dict(), None)}
+BOUNDS = {"episodes": 3e-6, "contrastive": 3e-6}  # gradients of gradients, and of many cosines each, in float32
 MESHES = [*((name, *mesh) for name in ("classification", "tagging", "relations") for mesh in (("one", 4), ("pmap", 1))),
           *((name, "mixed", 2) for name in ("classification", "tagging", "relations", "episodes")),
           *(pytest.param("episodes", *mesh, marks=pytest.mark.slow) for mesh in (("one", 4), ("pmap", 1))),
@@ -73,7 +74,7 @@ def test_loss_and_gradients_are_those_of_one_device(name, mesh, accumulation, ca
     state = {"params": params, "opt_state": tap[0].init(params), "step": jnp.int32(3), "extra": step.memory()}
     state, metrics = strategy.step(strategy.place(state), strategy.put(batch))
     assert_close(metrics["loss"], loss, 1e-6)
-    assert_close(strategy.collect(state)["opt_state"]["seen"], grads, 3e-6)
+    assert_close(strategy.collect(state)["opt_state"]["seen"], grads, BOUNDS.get(name, 1e-6))
 
 
 def test_mixtures_are_the_same_on_any_mesh(case, make_strategy, tap, assert_close):

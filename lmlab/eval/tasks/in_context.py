@@ -28,10 +28,10 @@ def task(lm, shots=4) -> Task:
     prompt = lambda labels, shown, held: in_context.probabilities(
         lm, [(one["text"], *labelled.labels_of(one["label"], "single")) for one in shown],
         [one["text"] for one in held], labels)
-    systems = {"TF-IDF, the same examples": lambda labels, *both: classification.linear(labels, "single", *both)}
+    linear = lambda labels, shown, held: classification.linear(labels, "single", shown, held)
     usual = lambda train, held: [max(names := _names(train), key=names.count)] * len(held)
-    baselines = {name: functools.partial(likeliest, say) for name, say in systems.items()} if shots else {}
-    return Task(functools.partial(likeliest, prompt), {**baselines, "majority": usual},
+    learned = {"TF-IDF, the same examples": functools.partial(likeliest, linear)} if shots else {}
+    return Task(functools.partial(likeliest, prompt), {**learned, "majority": usual},
                 lambda held: (_names(held),), STATISTICS, by_length, learns=True)
 
 
